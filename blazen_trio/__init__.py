@@ -1,0 +1,86 @@
+"""Event-driven workflows as structured concurrency, for Trio.
+
+The house, from the street to the cellar (imports point downwards only; ``docs/design.md`` draws it at length):
+
+==============  ====================================================================================================
+``cli``         the command ``blazen-trio``
+``demo``        a real job written with the public API: a licence audit of the installed packages
+``workflow``    ``Workflow``: steps and options; makes runs
+``run``         ``WorkflowRun``: the handle of a run and the block it lives in
+``runner``      carries out what the machine decides, on Trio; with ``worker`` (runs calls), ``timers``, ``tokens``,
+                ``threads``, ``slices``, ``parking``, ``failures``
+``context``     ``Context``: what a step can do; with ``values`` (``ctx.state``)
+``stream``      the broadcast of a run: one ring, a position per reader
+``codec``       values and events as plain data, exact and strict
+``core``        pure: events, steps, routing, and the machine that decides everything
+==============  ====================================================================================================
+"""
+
+from blazen_trio.context import Context as Context
+from blazen_trio.context import EventChannel as EventChannel
+from blazen_trio.core.description import Edge as Edge
+from blazen_trio.core.description import Node as Node
+from blazen_trio.core.description import WorkflowDescription as WorkflowDescription
+from blazen_trio.core.errors import AnswerConflictError as AnswerConflictError
+from blazen_trio.core.errors import EncodeError as EncodeError
+from blazen_trio.core.errors import EventDecodeError as EventDecodeError
+from blazen_trio.core.errors import EventLimitError as EventLimitError
+from blazen_trio.core.errors import InputRequestExistsError as InputRequestExistsError
+from blazen_trio.core.errors import NoHandlerError as NoHandlerError
+from blazen_trio.core.errors import PeerError as PeerError
+from blazen_trio.core.errors import ProtocolError as ProtocolError
+from blazen_trio.core.errors import RunClosedError as RunClosedError
+from blazen_trio.core.errors import RunExistsError as RunExistsError
+from blazen_trio.core.errors import RunLockedError as RunLockedError
+from blazen_trio.core.errors import RunNotFoundError as RunNotFoundError
+from blazen_trio.core.errors import RunStalledError as RunStalledError
+from blazen_trio.core.errors import SessionRefCapacityError as SessionRefCapacityError
+from blazen_trio.core.errors import SessionRefError as SessionRefError
+from blazen_trio.core.errors import SessionRefNotFoundError as SessionRefNotFoundError
+from blazen_trio.core.errors import SessionRefsNotSerializableError as SessionRefsNotSerializableError
+from blazen_trio.core.errors import SnapshotCorruptError as SnapshotCorruptError
+from blazen_trio.core.errors import SnapshotError as SnapshotError
+from blazen_trio.core.errors import SnapshotMismatchError as SnapshotMismatchError
+from blazen_trio.core.errors import SnapshotSignatureError as SnapshotSignatureError
+from blazen_trio.core.errors import SnapshotVersionError as SnapshotVersionError
+from blazen_trio.core.errors import StepFailedError as StepFailedError
+from blazen_trio.core.errors import StepResultError as StepResultError
+from blazen_trio.core.errors import StepTimeoutError as StepTimeoutError
+from blazen_trio.core.errors import StoreCorruptError as StoreCorruptError
+from blazen_trio.core.errors import StoreError as StoreError
+from blazen_trio.core.errors import StoreFullError as StoreFullError
+from blazen_trio.core.errors import SubWorkflowError as SubWorkflowError
+from blazen_trio.core.errors import UnknownInputRequestError as UnknownInputRequestError
+from blazen_trio.core.errors import UnknownStepError as UnknownStepError
+from blazen_trio.core.errors import WorkflowAbortedError as WorkflowAbortedError
+from blazen_trio.core.errors import WorkflowError as WorkflowError
+from blazen_trio.core.errors import WorkflowTimeoutError as WorkflowTimeoutError
+from blazen_trio.core.errors import WorkflowValidationError as WorkflowValidationError
+from blazen_trio.core.events import DynamicEvent as DynamicEvent
+from blazen_trio.core.events import Event as Event
+from blazen_trio.core.events import InputRequestEvent as InputRequestEvent
+from blazen_trio.core.events import InputResponseEvent as InputResponseEvent
+from blazen_trio.core.events import LifecycleEvent as LifecycleEvent
+from blazen_trio.core.events import Live as Live
+from blazen_trio.core.events import ProgressEvent as ProgressEvent
+from blazen_trio.core.events import StartEvent as StartEvent
+from blazen_trio.core.events import StepFailedEvent as StepFailedEvent
+from blazen_trio.core.events import StopEvent as StopEvent
+from blazen_trio.core.events import StreamGap as StreamGap
+from blazen_trio.core.events import UsageEvent as UsageEvent
+from blazen_trio.core.history import HistoryEvent as HistoryEvent
+from blazen_trio.core.publication import StreamItem as StreamItem
+from blazen_trio.core.retry import RetryConfig as RetryConfig
+from blazen_trio.core.retry import RetryStack as RetryStack
+from blazen_trio.core.status import RunStatus as RunStatus
+from blazen_trio.core.steps import Step as Step
+from blazen_trio.core.steps import step as step
+from blazen_trio.core.usage import TokenUsage as TokenUsage
+from blazen_trio.run import RunSendChannel as RunSendChannel
+from blazen_trio.run import WorkflowResult as WorkflowResult
+from blazen_trio.run import WorkflowRun as WorkflowRun
+from blazen_trio.stream import EventSubscription as EventSubscription
+from blazen_trio.values import State as State
+from blazen_trio.workflow import Workflow as Workflow
+
+__version__ = "0.1.0"

@@ -1,0 +1,357 @@
+"""``Context``: what a step can do beside returning events. One per call and attempt.
+
+Only what can block is ``async``, and every async method is a checkpoint. A context works from the call's own task, from tasks of
+a nursery inside the step, and from the worker thread of a plain ``def`` step (the synchronous methods).
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import trio
+from trio.lowlevel import checkpoint, in_trio_run
+
+from blazen_trio.codec import Plain
+from blazen_trio.core.annotations import ContextParameter
+from blazen_trio.core.calls import Call, format_id
+from blazen_trio.core.errors import EncodeError
+from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent, UsageEvent
+from blazen_trio.core.mailbox import Waiter
+from blazen_trio.core.messages import (
+    AnswerKept,
+    EventAwaited,
+    EventClaimed,
+    EventCollected,
+    EventDeclined,
+    EventSent,
+    EventWanted,
+    InputRequested,
+    InputWithdrawn,
+    Message,
+    OnceRecorded,
+    ProgressReported,
+    StreamWritten,
+    UsageReported,
+    WaitEnded,
+)
+from blazen_trio.core.retry import RetryConfig, RetryStack
+from blazen_trio.parking import Parking
+from blazen_trio.values import State, TypedState
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    from blazen_trio.runner import Runner
+
+    S = TypeVarWithDefault("S", default=State)
+else:
+    S = TypeVar("S")
+
+E = TypeVar("E", bound=Event)
+R = TypeVar("R")
+
+
+class Context(ContextParameter, Generic[S]):
+    """A call's view of its run. A step gets one by annotating a parameter with ``Context``.
+
+    ``Context[Trip]`` tells type checkers that ``ctx.state`` has the fields of ``Trip``, the workflow's ``state_type``.
+    """
+
+    __slots__ = ("_asked", "_sent", "_state", "_unread", "_written", "call", "runner")
+
+    def __init__(self, runner: "Runner", call: Call) -> None:
+        self.runner = runner
+        self.call = call
+        self._sent = self._written = self._asked = 0
+        self._state: State | None = None
+        record = call.record
+        self._unread = list(record.received) if record is not None and record.received else None
+
+    # --- Who and where ---------------------------------------------------------------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.runner.run_id
+
+    @property
+    def workflow_name(self) -> str:
+        """The workflow's name."""
+        return self.runner.definition.name
+
+    @property
+    def step_name(self) -> str:
+        """The step's name."""
+        return self.call.step_name
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return self.call.attempt
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this call, after retries and resumes too; different for any other call."""
+        return f"{self.runner.run_id}:{format_id(self.call.id)}"
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the caller of ``run`` or ``start`` gave as ``metadata``."""
+        return self.runner.metadata
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """Live objects of the run by name (connections, locks); never saved."""
+        return self.runner.session
+
+    @property
+    def state(self) -> S:
+        """The run's values; see ``State``."""
+        if self._state is None:
+            state_type = self.runner.definition.options.state_type
+            self._state = State(self) if state_type is None else TypedState(self, state_type)
+        return cast("S", self._state)
+
+    def resolved_retry(self, call: RetryConfig | None = None) -> RetryConfig:
+        """The retry configuration for something that the step calls itself: ``call``, else the step's, else the workflow's,
+        else the default.
+        """
+        options = self.runner.definition.options
+        return RetryStack(step=self.call.lane.plan.step.retry, workflow=options.retry).resolve(call)
+
+    # --- Out -------------------------------------------------------------------------------------------------------------
+
+    def send_event(self, event: Event) -> None:
+        """Put an event into the queue now, before the call ends. It belongs to the call's fan-out.
+
+        A repeated call does not deliver again what it already sent (same order, equal value).
+
+        Raises:
+            EventLimitError: too many events are pending in the run.
+            TypeError: not an event.
+        """
+        _check_event(event, "send_event")
+        record = self.call.record
+        place, self._sent = self._sent, self._sent + 1
+        if record is not None and place < len(record.sent):
+            if _is_equal(record.sent[place], event):
+                return
+            del record.sent[place:]
+        self.post(EventSent(self.call, event, self.runner.clock()))
+
+    def write_event_to_stream(self, event: Event) -> None:
+        """Show an event to the stream's subscribers, now. It is not routed.
+
+        A repeated call does not publish again what it already wrote (same order, equal value).
+
+        Raises:
+            EventLimitError: the call wrote more than ``max_pending_events``.
+            TypeError: not an event.
+        """
+        _check_event(event, "write_event_to_stream")
+        record = self.call.record
+        place, self._written = self._written, self._written + 1
+        if record is not None and place < len(record.written):
+            if _is_equal(record.written[place], event):
+                return
+            del record.written[place:]
+        self.post(StreamWritten(self.call, event, self.runner.clock()))
+
+    def emit_usage(self, event: UsageEvent) -> None:
+        """Count tokens and cost, and publish them. They count once, with the call's success."""
+        if not isinstance(event, UsageEvent):
+            message = f"emit_usage takes a UsageEvent, not {event!r}"
+            raise TypeError(message)
+        self.post(UsageReported(self.call, event, self.runner.clock()))
+
+    def report_progress(self, current: float, total: float | None = None, label: str = "") -> None:
+        """Tell how far the work is; published, and kept as the run's ``progress``."""
+        event = ProgressEvent(current=current, total=total, label=label, step_name=self.step_name)
+        self.post(ProgressReported(self.call, event, self.runner.clock()))
+
+    # --- In --------------------------------------------------------------------------------------------------------------
+
+    async def wait_for_event(self, event_class: type[E], match: Callable[[E], bool] | None = None) -> E:
+        """Wait for an event of exactly this class for which ``match`` is true; a checkpoint.
+
+        One event goes to one waiter, the one that waits longest. What comes while nobody waits is kept for the next waiter. A
+        repeated call gets what it got before. While it waits the call keeps its slot, but no pause waits for it.
+        """
+        _check_class(event_class, "wait_for_event")
+        found = self._received_before(event_class, match)
+        if found is not None:
+            await checkpoint()
+            return found
+        waiter = Waiter(self.call, event_class, match is not None, Parking())
+        self.post(EventAwaited(waiter))
+        return await self._wait(waiter, match)
+
+    async def _wait(self, waiter: Waiter, match: Callable[[E], bool] | None) -> E:
+        try:
+            while True:
+                event: E = await waiter.token.wait()
+                if match is None:
+                    return event
+                waiter.token = Parking()
+                if match(event):
+                    self.post(EventClaimed(waiter))
+                    return event
+                self.post(EventDeclined(waiter))
+        except BaseException:
+            self.runner.feed(WaitEnded(waiter))
+            raise
+
+    def _received_before(self, event_class: type[E], match: Callable[[E], bool] | None) -> E | None:
+        """What an earlier attempt of this call got, which this attempt did not ask for yet."""
+        for place, event in enumerate(self._unread or ()):
+            if type(event) is event_class and (match is None or match(event)):
+                del cast("list[Event]", self._unread)[place]
+                return event
+        return None
+
+    def receive_events(self, event_class: type[E]) -> "EventChannel[E]":
+        """A receive channel of events of exactly this class; use it with ``async with``. What comes is kept until received."""
+        _check_class(event_class, "receive_events")
+        self.post(EventWanted(event_class))
+        return EventChannel(self, event_class)
+
+    async def request_input(self, prompt: str, metadata: dict[str, Any] | None = None) -> Any:
+        """Ask a person and wait for the answer; a checkpoint.
+
+        With an ``input_handler`` that answers. Else the question is on the stream and in the run's ``pending_inputs`` until
+        ``respond_to_input``. A repeated call does not ask again: it gets the answer that was given.
+        """
+        place, self._asked = self._asked, self._asked + 1
+        request_id = f"{format_id(self.call.id)}-{place}"
+        record = self.call.record
+        if record is not None and request_id in record.answers:
+            await checkpoint()
+            return record.answers[request_id]
+        question = InputRequestEvent(prompt=prompt, request_id=request_id, metadata=dict(metadata or {}))
+        handler = self.runner.definition.options.input_handler
+        if handler is None:
+            return await self._ask(question)
+        answer = await handler(question)
+        self.post(AnswerKept(self.call, request_id, answer))
+        return answer
+
+    async def _ask(self, question: InputRequestEvent) -> Any:
+        parking = Parking()
+        self.post(InputRequested(self.call, question, parking, self.runner.clock()))
+        try:
+            return await parking.wait()
+        except trio.Cancelled:
+            if not self.runner.is_cancelling(self.call):  # the step's own scope: it does not want to know any more
+                self.post(InputWithdrawn(self.call, question.request_id, self.runner.clock()))
+            raise
+
+    def collect_events(self, event_class: type[E], count: int) -> list[E] | None:
+        """Add the call's event to the step's buffer of this class, once; the ``count`` events when it is full, else ``None``.
+
+        There is one buffer per step and class in a run; it starts anew when it was full. If the call that got the events
+        fails, they are back in the buffer.
+
+        Raises:
+            TypeError: the call's event is not of this class.
+            ValueError: ``count`` is less than 1.
+        """
+        _check_class(event_class, "collect_events")
+        if type(self.call.event) is not event_class:
+            message = (
+                f"step {self.step_name!r} was called with a {type(self.call.event).__name__}; "
+                f"collect_events({event_class.__name__}, ...) adds the call's own event"
+            )
+            raise TypeError(message)
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            message = f"collect_events collects at least 1 event, not {count!r}"
+            raise ValueError(message)
+        return cast("list[E] | None", self.post(EventCollected(self.call, event_class, count)))
+
+    # --- Once ------------------------------------------------------------------------------------------------------------
+
+    async def once(self, name: str, function: Callable[..., Awaitable[R] | R], *args: Any) -> R:
+        """Call ``function(*args)`` (sync or async) and record the result, so that a repeated call does not do it again.
+
+        Names are per call. A checkpoint. If the function fails nothing is recorded.
+        """
+        record = self.call.record
+        if record is not None and name in record.once:
+            await checkpoint()
+            return cast("R", self._revive(record.once[name]))
+        result = function(*args)
+        if inspect.isawaitable(result):
+            result = await result
+        else:
+            await checkpoint()
+        self.post(OnceRecorded(self.call, name, self._keep(result, name)))
+        return cast("R", result)
+
+    def _keep(self, result: object, name: str) -> object:
+        """A result as plain data, so that a repeated call gets a fresh copy; what cannot be encoded is kept as it is."""
+        try:
+            return self.runner.codec.to_plain(result, f"the result of once({name!r})")
+        except EncodeError:
+            return _Live(result)
+
+    def _revive(self, kept: object) -> object:
+        return kept.value if isinstance(kept, _Live) else self.runner.codec.from_plain(cast("Plain", kept))
+
+    # --- The door ----------------------------------------------------------------------------------------------------------
+
+    def post(self, message: Message) -> Any:
+        """Tell the run; from the thread of a plain step by way of Trio's own thread."""
+        if in_trio_run():
+            return self.runner.post(message)
+        return trio.from_thread.run_sync(self.runner.post, message)
+
+    def __repr__(self) -> str:
+        return f"<Context of step {self.step_name!r}, attempt {self.attempt}, run {self.run_id}>"
+
+
+class EventChannel(trio.abc.ReceiveChannel[E]):
+    """Events of one class as a channel into a call. The run's end cancels the call, so it has no end of its own."""
+
+    def __init__(self, context: Context[Any], event_class: type[E]) -> None:
+        self._context = context
+        self._event_class = event_class
+        self._is_closed = False
+
+    async def receive(self) -> E:
+        """The next event; a checkpoint. ``trio.ClosedResourceError`` after ``aclose``."""
+        if self._is_closed:
+            raise trio.ClosedResourceError
+        return await self._context.wait_for_event(self._event_class)
+
+    async def aclose(self) -> None:
+        """Receive no more; a checkpoint."""
+        self._is_closed = True
+        await checkpoint()
+
+
+class _Live:
+    """A result that cannot be encoded."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+def _is_equal(one: Event, other: Event) -> bool:
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # noqa: BLE001 - a field's own __eq__ may raise anything; then it counts as different
+        return False
+
+
+def _check_event(event: object, verb: str) -> None:
+    if not isinstance(event, Event) or type(event) is Event:
+        message = f"{verb} takes an instance of an Event subclass, not {event!r}"
+        raise TypeError(message)
+
+
+def _check_class(event_class: object, verb: str) -> None:
+    if not (isinstance(event_class, type) and issubclass(event_class, Event)):
+        message = f"{verb} takes an event class, not {event_class!r}"
+        raise TypeError(message)
+

@@ -1,0 +1,210 @@
+"""Calls: one use of a step with one event. All of a run's work is calls, and a call is plain data until it is run.
+
+Ids come from descent: a call's id is a hash of its parent's id, the place of its event among the parent's emissions, and
+the step. So the same program has the same ids in every interleaving and after every resume. The hash is a polynomial in
+the integers modulo the Mersenne prime 2**127 - 1 (the family of Rabin and Karp): 0.1 us, and among a million calls two
+equal ids with a probability of about 10**-26.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from blazen_trio.core.events import Event, UsageEvent
+from blazen_trio.core.plans import StepPlan
+
+if TYPE_CHECKING:
+    from blazen_trio.core.scopes import Scope
+
+PRIME: Final = (1 << 127) - 1
+_MULTIPLIER: Final = 0x5851F42D4C957F2D14057B7EF767814F  # two 64-bit multipliers of Knuth's MMIX generator, side by side
+_STEP_BITS: Final = 16
+ROOT_ID: Final = 1
+"""The parent of what comes from outside."""
+JOIN_PLACE: Final = (1 << 62) - 1
+RECOVERY_PLACE: Final = (1 << 62) - 2
+"""Places among a parent's emissions that no emission ever has: what the engine itself derives from a call."""
+
+Order = tuple[int, ...]
+"""The place of an event among the items of its fan-out; what descends from an item keeps its place."""
+
+
+def derive_id(parent: int, place: int, step: int) -> int:
+    """The id of the call of ``step`` for the emission at ``place`` (from 0) of ``parent``."""
+    return (parent * _MULTIPLIER + (((place + 1) << _STEP_BITS) | step)) % PRIME
+
+
+def format_id(call_id: int) -> str:
+    """An id as text: 32 hexadecimal digits."""
+    return f"{call_id:032x}"
+
+
+class Lane:
+    """One step's calls in one run: how many run, and those that wait for a slot, oldest first.
+
+    What waits is a ``Call``, or a ``Batch`` that stands for many.
+    """
+
+    __slots__ = ("limit", "plan", "running", "slot_asked", "waiting")
+
+    def __init__(self, plan: StepPlan) -> None:
+        self.plan = plan
+        self.limit = plan.limit
+        self.running = 0
+        self.slot_asked = False
+        self.waiting: deque[Call | Batch] | None = None
+
+    def push(self, waiting: "Call | Batch") -> None:
+        """Put work behind what waits already."""
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.append(waiting)
+
+    def push_front(self, call: "Call") -> None:
+        """Put a call that had its turn before in front of what waits."""
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.appendleft(call)
+
+    def pop(self) -> "Call":
+        """Take the next call; there must be one."""
+        waiting = self.waiting
+        assert waiting
+        first = waiting[0]
+        if first.__class__ is Batch:
+            call = first.next_call()
+            if first.is_empty:
+                waiting.popleft()
+            return call
+        waiting.popleft()
+        return first  # type: ignore[return-value]  # its class was compared, which checkers do not follow
+
+
+class Call:
+    """One use of a step: with one event, or for a join with the list of those it collected.
+
+    Attributes:
+        order: place in the fan-out.
+        recoveries: recoveries that led here, for ``max_recoveries``.
+        attempt: from 1; the number of the attempt that runs or runs next.
+        fan_out: the scope of what this call emits in lists, or ``None`` while there is none.
+        record: what the call did beside returning, or ``None`` while it did nothing.
+        waits: how many tasks of the call sit in ``wait_for_event`` or ``request_input``.
+        asks: how many of them in ``request_input``.
+    """
+
+    __slots__ = (
+        "asks",
+        "attempt",
+        "begun_at",
+        "event",
+        "fan_out",
+        "first_at",
+        "id",
+        "lane",
+        "order",
+        "record",
+        "recoveries",
+        "scope",
+        "waits",
+    )
+
+    def __init__(self, lane: Lane, event: Any, call_id: int, scope: "Scope", order: Order, recoveries: int) -> None:
+        self.lane = lane
+        self.event = event
+        self.id = call_id
+        self.scope = scope
+        self.order = order
+        self.recoveries = recoveries
+        self.attempt = 1
+        self.fan_out: Scope | None = None
+        self.record: CallRecord | None = None
+        self.waits = 0
+        self.asks = 0
+        self.begun_at = 0.0
+        self.first_at: float | None = None
+
+    @property
+    def step_name(self) -> str:
+        """The name of the step."""
+        return self.lane.plan.name
+
+    def recorded(self) -> "CallRecord":
+        """The call's record, made if there is none."""
+        if self.record is None:
+            self.record = CallRecord()
+        return self.record
+
+    def __repr__(self) -> str:
+        return f"<Call {self.step_name} {format_id(self.id)} attempt {self.attempt}>"
+
+
+class Batch:
+    """Items of one fan-out that wait for the same step; each becomes a ``Call`` only when it has a slot.
+
+    Routing 100,000 items so takes as long as routing one: the list of events is kept as it was returned.
+    """
+
+    __slots__ = ("events", "lane", "next_index", "parent", "place", "places", "recoveries", "scope", "shared")
+
+    def __init__(
+        self, lane: Lane, events: Sequence[Event], parent: int, place: int, scope: "Scope", recoveries: int
+    ) -> None:
+        self.lane = lane
+        self.events = events
+        self.parent = parent
+        self.place = place
+        self.places: Sequence[int] | None = None
+        self.scope = scope
+        self.recoveries = recoveries
+        self.next_index = 0
+        self.shared = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every item became a call."""
+        return self.next_index >= len(self.events)
+
+    def __len__(self) -> int:
+        return len(self.events) - self.next_index
+
+    def next_call(self) -> Call:
+        """Make the call of the next item."""
+        index = self.next_index
+        self.next_index = index + 1
+        place = self.place + (index if self.places is None else self.places[index])
+        step = self.lane.plan.index
+        order = (place, step) if self.shared else (place,)
+        call_id = derive_id(self.parent, place, step)
+        return Call(self.lane, self.events[index], call_id, self.scope, order, self.recoveries)
+
+
+@attrs.define(eq=False)
+class CallRecord:
+    """What a call did beside returning, kept until it is over, so that a repeated call does not do it twice.
+
+    Attributes:
+        sent: events it sent or yielded, in order.
+        written: events it wrote to the stream, in order.
+        emissions: emissions so far; places are never used twice, even if a repeated call sends other events.
+        once: results recorded by ``ctx.once``, by name.
+        answers: answers to its own questions, by request id.
+        received: events that ``wait_for_event`` gave it.
+        keys: state keys it wrote.
+        usage: what it used in this attempt.
+        collected: the (step, class) buffers that its own event is in.
+        taken: what it took out of a full buffer.
+    """
+
+    sent: list[Event] = attrs.Factory(list)
+    written: list[Event] = attrs.Factory(list)
+    emissions: int = 0
+    once: dict[str, object] = attrs.Factory(dict)
+    answers: dict[str, object] = attrs.Factory(dict)
+    received: list[Event] = attrs.Factory(list)
+    keys: set[str] = attrs.Factory(set)
+    usage: list[UsageEvent] = attrs.Factory(list)
+    collected: set[type[Event]] = attrs.Factory(set)
+    taken: dict[type[Event], list[tuple[Call, Event]]] = attrs.Factory(dict)

@@ -1,0 +1,105 @@
+"""A workflow's definition: its steps and options, checked, with the tables the machine works from. Immutable once built."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypedDict
+
+import attrs
+
+from blazen_trio.core.errors import WorkflowValidationError
+from blazen_trio.core.events import (
+    Event,
+    InputRequestEvent,
+    InputResponseEvent,
+    StartEvent,
+    StepFailedEvent,
+    StopEvent,
+)
+from blazen_trio.core.plans import StepPlan, compile_plans
+from blazen_trio.core.retry import RetryConfig
+from blazen_trio.core.routing import Routing
+from blazen_trio.core.steps import Step
+from blazen_trio.core.validation import definition_problems, read_steps
+
+InputHandler = Callable[[InputRequestEvent], Awaitable[object]]
+
+HANDLER_STEP = "input_handler"
+"""The name of the step that the engine makes of ``input_handler``."""
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class WorkflowOptions:
+    """The options of ``Workflow``; it documents them."""
+
+    timeout: float | None = None
+    retry: RetryConfig | None = None
+    input_handler: InputHandler | None = None
+    publish_lifecycle: bool = True
+    state_type: type | None = None
+    collect_history: bool = False
+    events: tuple[type[Event], ...] = attrs.field(default=(), converter=tuple)
+    max_session_refs: int = 10_000
+    max_pending_events: int = 1_000_000
+    stream_buffer: int = 10_000
+
+
+class OptionKeywords(TypedDict, total=False):
+    """The keywords of ``Workflow``; ``Workflow`` says what they mean."""
+
+    timeout: float | None
+    retry: RetryConfig | None
+    input_handler: InputHandler | None
+    publish_lifecycle: bool
+    state_type: type | None
+    collect_history: bool
+    events: Iterable[type[Event]]
+    max_session_refs: int
+    max_pending_events: int
+    stream_buffer: int
+
+
+class WorkflowDefinition:
+    """Steps and options that fit together, and the tables made of them.
+
+    Raises:
+        WorkflowValidationError: with every problem at once, each with its fix.
+    """
+
+    def __init__(self, name: str, steps: Iterable[Step], options: WorkflowOptions) -> None:
+        self.name = name
+        self.options = options
+        self.steps, problems = read_steps(steps)
+        runnable = (*self.steps, *_handler_steps(options.input_handler))
+        self.plans = compile_plans(runnable, options.retry)
+        declared = [each for each in options.events if isinstance(each, type)]
+        self.routing = Routing(self.plans, declared)
+        problems += definition_problems(name, self.steps, options, self.routing)
+        if problems:
+            raise WorkflowValidationError(name, tuple(problems))
+        self.recoveries: tuple[StepPlan | None, ...] = tuple(map(self.routing.recovery_of, self.plans))
+        self.expected = tuple(self.routing.expected_joins(plan.fan_types) for plan in self.plans)
+        self.event_classes: Mapping[str, type[Event]] = {
+            each.event_type: each for each in _all_classes(self.steps, options.events)
+        }
+
+
+_BUILT_IN = (StartEvent, StopEvent, InputRequestEvent, InputResponseEvent, StepFailedEvent)
+
+
+def _all_classes(steps: Iterable[Step], declared: Iterable[type[Event]]) -> Iterable[type[Event]]:
+    found: dict[type[Event], None] = dict.fromkeys(_BUILT_IN)
+    for each in steps:
+        found.update(dict.fromkeys((*each.accepts, *each.emits, *each.sends)))
+    found.update(dict.fromkeys(declared))
+    found.pop(Event, None)
+    return found
+
+
+def _handler_steps(handler: InputHandler | None) -> tuple[Step, ...]:
+    if handler is None or not callable(handler):
+        return ()
+
+    async def answer(event: InputRequestEvent) -> InputResponseEvent:
+        return InputResponseEvent(event.request_id, await handler(event))
+
+    made: Any = Step(name=HANDLER_STEP, function=answer).resolved()
+    return (made,)

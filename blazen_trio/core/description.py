@@ -1,0 +1,122 @@
+"""A workflow as a graph, for people and pictures."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+from blazen_trio.core.definition import WorkflowDefinition
+from blazen_trio.core.events import Event, InputRequestEvent, InputResponseEvent, StartEvent, StepFailedEvent, StopEvent
+from blazen_trio.core.plans import StepPlan
+
+START: Final = "start"
+STOP: Final = "stop"
+OUTSIDE: Final = "outside"
+INPUT: Final = "input"
+
+
+@attrs.frozen
+class Node:
+    """A step (``kind`` is ``step``, ``join`` or ``recovery``), or an end: ``start``, ``stop``, ``outside``, ``input``."""
+
+    name: str
+    kind: str
+    accepts: tuple[str, ...] = ()
+    emits: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Edge:
+    """Events of one class that can go from one node to another; ``is_fan_out`` if in a list."""
+
+    source: str
+    target: str
+    event: str
+    is_fan_out: bool = False
+
+
+@attrs.frozen
+class WorkflowDescription:
+    """The graph of a workflow."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+
+def describe(definition: WorkflowDefinition) -> WorkflowDescription:
+    """The nodes and edges of a workflow, in the order of registration."""
+    steps = [_node(plan) for plan in definition.plans]
+    edges = tuple(dict.fromkeys(_edges(definition)))
+    used = {name for edge in edges for name in (edge.source, edge.target)}
+    ends = [Node(name, name) for name in (START, OUTSIDE, INPUT, STOP) if name in used]
+    return WorkflowDescription(definition.name, (*ends, *steps), edges)
+
+
+def _node(plan: StepPlan) -> Node:
+    kind = "join" if plan.is_join else "recovery" if plan.is_recovery else "step"
+    accepts = tuple(each.event_type for each in plan.step.accepts)
+    emits = tuple(each.event_type for each in dict.fromkeys((*plan.step.emits, *plan.step.sends)))
+    return Node(plan.name, kind, accepts, emits)
+
+
+def _edges(definition: WorkflowDefinition) -> Iterator[Edge]:
+    for plan in definition.plans:
+        for accepted in plan.step.accepts:
+            if issubclass(accepted, StartEvent):
+                yield Edge(START, plan.name, accepted.event_type)
+            elif accepted in definition.options.events:
+                yield Edge(OUTSIDE, plan.name, accepted.event_type)
+            elif accepted is InputResponseEvent:
+                yield Edge(INPUT, plan.name, accepted.event_type)
+    for plan in definition.plans:
+        single = definition.routing.expand(plan.step.returns.single)
+        for emitted in single:
+            yield from _targets(definition, plan, emitted, is_fan_out=False)
+        for emitted in definition.routing.expand(plan.fan_types):
+            yield from _targets(definition, plan, emitted, is_fan_out=True)
+        recovery = definition.recoveries[plan.index]
+        if recovery is not None:
+            yield Edge(plan.name, recovery.name, StepFailedEvent.event_type)
+
+
+def _targets(definition: WorkflowDefinition, plan: StepPlan, emitted: type[Event], *, is_fan_out: bool) -> Iterator[Edge]:
+    if issubclass(emitted, StopEvent):
+        yield Edge(plan.name, STOP, emitted.event_type, is_fan_out)
+        return
+    route = definition.routing.route(emitted)
+    if issubclass(emitted, InputRequestEvent) and route.is_question:
+        yield Edge(plan.name, INPUT, emitted.event_type, is_fan_out)
+    for taker in (*route.plans, *route.joins):
+        yield Edge(plan.name, taker.name, emitted.event_type, is_fan_out)
+
+
+_SHAPES: Final = {
+    "step": ("[", "]"),
+    "join": ("[[", "]]"),
+    "recovery": ("{{", "}}"),
+    START: ("([", "])"),
+    STOP: ("([", "])"),
+    OUTSIDE: (">", "]"),
+    INPUT: ("[/", "/]"),
+}
+
+
+def to_mermaid(description: WorkflowDescription) -> str:
+    """A Mermaid flowchart. Node ids are numbers, so that no name can break the syntax; labels are escaped."""
+    numbers = {(node.name, node.kind in (START, STOP, OUTSIDE, INPUT)): f"n{i}" for i, node in enumerate(description.nodes)}
+    lines = ["flowchart TD"]
+    for node in description.nodes:
+        left, right = _SHAPES[node.kind]
+        number = numbers[node.name, node.kind in (START, STOP, OUTSIDE, INPUT)]
+        lines.append(f'    {number}{left}"{_escape(node.name)}"{right}')
+    for edge in description.edges:
+        source = numbers.get((edge.source, edge.source in (START, OUTSIDE, INPUT)), "")
+        target = numbers.get((edge.target, edge.target in (STOP, INPUT)), "")
+        arrow = "==>" if edge.is_fan_out else "-->"
+        lines.append(f'    {source} {arrow}|"{_escape(edge.event)}"| {target}')
+    return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    return "".join(char if char.isalnum() or char in " _-.:" else f"#{ord(char)};" for char in text)

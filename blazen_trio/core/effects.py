@@ -1,0 +1,157 @@
+"""What the runner shall do: effects of the machine, in the imperative, carried out in the order given."""
+
+from typing import Any
+
+import attrs
+
+from blazen_trio.core.calls import Call, Lane, format_id
+from blazen_trio.core.events import Event
+from blazen_trio.core.mailbox import Waiter
+from blazen_trio.core.publication import StreamItem
+from blazen_trio.core.status import RunStatus
+
+effect = attrs.define(eq=False)
+
+
+@effect
+class StartStep:
+    """Run a call's step function, once, and tell how it ended."""
+
+    call: Call
+
+
+@effect
+class Publish:
+    """Append an event to the stream. The stream keeps the effect itself; the item is made when somebody asks for it."""
+
+    seq: int
+    timestamp: float
+    event: Event
+    source_step: str | None = None
+    call_id: int | None = None
+    attempt: int | None = None
+
+    def envelope(self) -> StreamItem:
+        """The event with its number and origin."""
+        call_id = None if self.call_id is None else format_id(self.call_id)
+        return StreamItem(self.seq, self.timestamp, self.event, self.source_step, call_id, self.attempt)
+
+
+@effect
+class WakeTask:
+    """Give a waiting task of a call what it waits for."""
+
+    token: Any
+    value: object
+
+
+@effect
+class OfferEvent:
+    """Ask a waiter's predicate, in the waiter's own task, whether it wants an event."""
+
+    waiter: Waiter
+    event: Event
+
+
+@effect
+class SetTimer:
+    """Tell when ``at`` has come: a call's wait before its next attempt is over then."""
+
+    call: Call
+    at: float
+
+
+@effect
+class CancelTimer:
+    """Forget a call's timer."""
+
+    call: Call
+
+
+@effect
+class SetDeadline:
+    """Tell when ``at`` has come: the running time is used up then."""
+
+    at: float
+
+
+@effect
+class ClearDeadline:
+    """Forget the deadline."""
+
+
+@effect
+class CancelCalls:
+    """Cancel running calls; their ends are awaited."""
+
+    calls: tuple[Call, ...]
+
+
+@effect
+class RequestSlot:
+    """Take a token of the shared limiter of ``lane`` on behalf of the run, when there is one, and tell."""
+
+    lane: Lane
+
+
+@effect
+class WithdrawSlot:
+    """Nobody waits for the shared limiter of ``lane`` any more."""
+
+    lane: Lane
+
+
+@effect
+class Quiesce:
+    """Nothing runs now: let those go on who wait for the pause."""
+
+
+@effect
+class Reject:
+    """Raise this error where the message came from; nothing was changed."""
+
+    error: Exception
+
+
+@effect
+class Reply:
+    """Give this back where the message came from."""
+
+    value: Any
+
+
+@attrs.frozen(eq=False)
+class Outcome:
+    """How a run ended: with an event, or with an error and the exception that caused it."""
+
+    status: RunStatus
+    event: Event | None = None
+    error: BaseException | None = None
+    cause: BaseException | None = None
+
+
+@effect
+class Finish:
+    """The run is over: end what still runs, close the stream, give the outcome to everybody who waits for it."""
+
+    outcome: Outcome
+
+
+Effect = (
+    StartStep
+    | Publish
+    | WakeTask
+    | OfferEvent
+    | SetTimer
+    | CancelTimer
+    | SetDeadline
+    | ClearDeadline
+    | CancelCalls
+    | RequestSlot
+    | WithdrawSlot
+    | Quiesce
+    | Reject
+    | Reply
+    | Finish
+)
+

@@ -1,0 +1,164 @@
+"""Events that calls wait for: one event goes to one waiter, the one that waits longest and wants it.
+
+Rules of this file:
+
+* Mail of a class is kept in the order of arrival until somebody claims it. A waiter without a predicate gets the oldest at once.
+* A waiter with a predicate is offered the mail it has not seen, one at a time; the predicate is user code and is evaluated in
+  the step's own task, which claims or declines. While an offer is open nobody else is offered that event.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from blazen_trio.core.calls import Call
+from blazen_trio.core.events import Event
+
+
+@attrs.define(eq=False)
+class Waiter:
+    """A task of a call that sits in ``wait_for_event``.
+
+    Attributes:
+        token: the runner's own name for the task that waits.
+        picky: whether it has a predicate.
+        seen: number of the mail that it looks at next.
+        offered: the mail that it is deciding about.
+    """
+
+    call: Call
+    event_class: type[Event]
+    picky: bool
+    token: Any
+    seen: int = 0
+    offered: "Mail | None" = None
+
+
+@attrs.define(eq=False)
+class Mail:
+    """An event that nobody has claimed yet."""
+
+    event: Event
+    number: int
+    taken: bool = False
+    on_offer: bool = False
+
+
+@attrs.define(eq=False)
+class _Box:
+    """Mail and waiters of one class."""
+
+    mails: deque[Mail] = attrs.Factory(deque)
+    waiters: dict[Waiter, None] = attrs.Factory(dict)
+    next_number: int = 0
+    free: int = 0
+    """Mails that are neither taken nor on offer: with none of them nobody needs to be asked."""
+
+    def unclaimed(self, waiter: Waiter) -> Mail | None:
+        """The oldest mail that this waiter may have and has not seen."""
+        self._trim()
+        if not waiter.picky:
+            return next((mail for mail in self.mails if not (mail.taken or mail.on_offer)), None)
+        first = self.mails[0].number if self.mails else self.next_number
+        for index in range(max(0, waiter.seen - first), len(self.mails)):
+            mail = self.mails[index]
+            if not (mail.taken or mail.on_offer):
+                return mail
+        return None
+
+    def _trim(self) -> None:
+        while self.mails and self.mails[0].taken:
+            self.mails.popleft()
+
+
+class Mailbox:
+    """All unclaimed events and waiters of a run; ``size`` counts the events."""
+
+    __slots__ = ("_boxes", "size")
+
+    def __init__(self) -> None:
+        self._boxes: dict[type[Event], _Box] = {}
+        self.size = 0
+
+    def has_waited(self, event_class: type[Event]) -> bool:
+        """Whether any call ever waited for this class: then it is never an event that nobody accepts."""
+        return event_class in self._boxes
+
+    def has_waiter(self, event_class: type[Event]) -> bool:
+        """Whether a call waits for this class now."""
+        box = self._boxes.get(event_class)
+        return box is not None and bool(box.waiters)
+
+    def put(self, event: Event) -> None:
+        """Keep an event until somebody claims it."""
+        box = self._box(type(event))
+        box.mails.append(Mail(event, box.next_number))
+        box.next_number += 1
+        box.free += 1
+        self.size += 1
+
+    def expect(self, event_class: type[Event]) -> None:
+        """Note that events of this class are wanted, now or later."""
+        self._box(event_class)
+
+    def add_waiter(self, waiter: Waiter) -> None:
+        """Let a waiter stand in line."""
+        self._box(waiter.event_class).waiters[waiter] = None
+
+    def remove_waiter(self, waiter: Waiter) -> None:
+        """Take a waiter out of the line, its open offer included; harmless if it is not there."""
+        self._box(waiter.event_class).waiters.pop(waiter, None)
+        self._withdraw(waiter)
+
+    def matches(self, event_class: type[Event]) -> Iterator[tuple[Waiter, Event]]:
+        """Offer mail of a class to those who wait for it; a waiter that is not picky has it at once."""
+        box = self._box(event_class)
+        for waiter in list(box.waiters) if box.free else ():
+            mail = box.unclaimed(waiter) if waiter.offered is None and box.free else None
+            if mail is None:
+                continue
+            waiter.offered, mail.on_offer = mail, True
+            box.free -= 1
+            if not waiter.picky:
+                self.claim(waiter)
+            yield waiter, mail.event
+
+    def claim(self, waiter: Waiter) -> None:
+        """The waiter takes what it was offered and leaves the line."""
+        if waiter.offered is not None:
+            waiter.offered.taken = True
+            waiter.offered = None
+            self.size -= 1
+        self.remove_waiter(waiter)
+
+    def decline(self, waiter: Waiter) -> None:
+        """The waiter does not want what it was offered and looks at the next."""
+        if waiter.offered is not None:
+            waiter.seen = waiter.offered.number + 1
+            self._withdraw(waiter)
+
+    def _withdraw(self, waiter: Waiter) -> None:
+        if waiter.offered is not None:
+            waiter.offered.on_offer = False
+            waiter.offered = None
+            self._box(waiter.event_class).free += 1
+
+    def waited_classes(self) -> list[type[Event]]:
+        """The classes that calls wait for now."""
+        return [event_class for event_class, box in self._boxes.items() if box.waiters]
+
+    def waiters_of(self, call: Call) -> list[Waiter]:
+        """The tasks of a call that wait."""
+        return [waiter for box in self._boxes.values() for waiter in box.waiters if waiter.call is call]
+
+    def pending(self) -> list[Event]:
+        """The events that nobody has claimed."""
+        return [mail.event for box in self._boxes.values() for mail in box.mails if not mail.taken]
+
+    def _box(self, event_class: type[Event]) -> _Box:
+        box = self._boxes.get(event_class)
+        if box is None:
+            box = self._boxes[event_class] = _Box()
+        return box

@@ -1,0 +1,199 @@
+"""How calls end: with a result, with a failure (then a retry, a recovery, or the end of the run), or interrupted."""
+
+from blazen_trio.core.calls import RECOVERY_PLACE, Call, derive_id
+from blazen_trio.core.dispatch import Dispatcher
+from blazen_trio.core.effects import SetTimer
+from blazen_trio.core.errors import StepFailedError
+from blazen_trio.core.events import StepFailedEvent
+from blazen_trio.core.messages import (
+    Failure,
+    SlotGranted,
+    StepFailed,
+    StepInterrupted,
+    StepSucceeded,
+    TimerFired,
+)
+from blazen_trio.core.plans import StepPlan
+from blazen_trio.core.status import RunStatus
+from blazen_trio.core.usage import TokenUsage
+
+
+def succeeded(machine: Dispatcher, message: StepSucceeded) -> None:
+    """A call is over: its writes count, its events go on, its slot is free."""
+    state, call = machine.state, message.call
+    if call not in state.running:
+        state.late += 1
+        return
+    machine.now = message.at
+    machine.take_off(call)
+    state.consumed += 1
+    state.last_step = call.lane.plan.name
+    if call.record is not None:
+        _commit(machine, call)
+    if machine.is_watched:
+        machine.note("step_completed", call)
+    _emit(machine, call, message.result)
+    if state.outcome is None:
+        machine.close(call)
+        if call.lane.waiting:
+            machine.refill(call.lane)
+        machine.settle()
+
+
+def _commit(machine: Dispatcher, call: Call) -> None:
+    record, state = call.recorded(), machine.state
+    if record.keys:
+        state.values.commit(call, record.keys)
+    for event in record.usage:
+        state.usage += TokenUsage.from_event(event)
+        state.cost_usd += event.cost_usd or 0.0
+    _withdraw_questions(machine, call)
+
+
+def _withdraw_questions(machine: Dispatcher, call: Call) -> None:
+    """Nobody needs to answer what a call asked that is over."""
+    questions = machine.state.questions
+    for request_id in [name for name, question in questions.items() if question.call is call]:
+        del questions[request_id]
+
+
+def _emit(machine: Dispatcher, call: Call, result: object) -> None:
+    """Route what a call returned."""
+    if result is None:
+        return
+    place = 0 if call.record is None else call.record.emissions
+    if isinstance(result, (list, tuple)):
+        machine.route_items(result, call.id, place, machine.fan_out_of(call), call.recoveries)
+    else:
+        machine.route_one(result, call.id, place, call.scope, call.order, call.recoveries)  # type: ignore[arg-type]  # an event: the worker checked it
+
+
+def failed(machine: Dispatcher, message: StepFailed) -> None:
+    """A call failed: what it did is undone; then it waits for its next attempt, is recovered, or fails the run."""
+    state, call, failure = machine.state, message.call, message.failure
+    if call not in state.running:
+        state.late += 1
+        return
+    machine.now = message.at
+    if call.first_at is None:
+        call.first_at = call.begun_at
+    machine.take_off(call)
+    machine.undo(call)
+    state.last_step = call.step_name
+    machine.note("step_failed", call, error=failure.error)
+    if failure.passes:
+        machine.fail(failure.exception)
+    elif failure.is_retryable and _may_retry(call):
+        _retry(machine, call, message)
+    else:
+        _give_up(machine, call, failure)
+    machine.refill(call.lane)
+    machine.settle()
+
+
+def _may_retry(call: Call) -> bool:
+    retry = call.lane.plan.retry
+    return retry is not None and call.attempt <= retry.max_retries
+
+
+def _retry(machine: Dispatcher, call: Call, message: StepFailed) -> None:
+    retry = call.lane.plan.retry
+    assert retry is not None
+    delay_s = retry.delay_s(call.attempt - 1, message.jitter, message.failure.retry_after_s)
+    call.attempt += 1
+    machine.note("step_retried", call, error=message.failure.error)
+    if machine.state.status is RunStatus.PAUSED:
+        machine.state.timers[call] = delay_s
+    else:
+        machine.state.timers[call] = machine.now + delay_s
+        machine.effects.append(SetTimer(call, machine.now + delay_s))
+
+
+def _give_up(machine: Dispatcher, call: Call, failure: Failure) -> None:
+    plan = call.lane.plan
+    _withdraw_questions(machine, call)
+    _leave_collectors(machine, call)
+    recovery = machine.definition.recoveries[plan.index]
+    if recovery is not None and call.recoveries < recovery.max_recoveries and not failure.is_violation:
+        _recover(machine, call, failure, recovery)
+        return
+    event_type = None if isinstance(call.event, list) else type(call.event).event_type
+    error = StepFailedError(plan.name, call.attempt, failure.error, event_type, machine.state.run_id)
+    machine.fail(error, failure.exception)
+
+
+def _leave_collectors(machine: Dispatcher, call: Call) -> None:
+    for event_class in () if call.record is None else call.record.collected:
+        buffer = machine.state.collectors.get((call.lane.plan.index, event_class), [])
+        rest = [entry for entry in buffer if entry[0] is not call]
+        machine.state.kept -= len(buffer) - len(rest)
+        buffer[:] = rest
+
+
+def _recover(machine: Dispatcher, call: Call, failure: Failure, plan: StepPlan) -> None:
+    """The recovery's call takes the failed one's place: its scope, its order, its fan-out."""
+    elapsed = machine.now - (call.first_at or machine.now)
+    event = StepFailedEvent(
+        step_name=call.step_name,
+        event=call.event,
+        error_type=failure.error_type,
+        message=failure.text,
+        attempts=call.attempt,
+        elapsed=elapsed,
+    )
+    lane = machine.state.lanes[plan.index]
+    call_id = derive_id(call.id, RECOVERY_PLACE, plan.index)
+    recovery = Call(lane, event, call_id, call.scope, call.order, call.recoveries + 1)
+    recovery.fan_out = call.fan_out
+    if call.record is not None and call.record.emissions:
+        recovery.recorded().emissions = call.record.emissions
+    machine.enqueue(lane, recovery)
+
+
+def interrupted(machine: Dispatcher, message: StepInterrupted) -> None:
+    """A call was cancelled for a pause: its event goes back, in front of those that wait; the attempt does not count."""
+    state, call = machine.state, message.call
+    if call not in state.running:
+        return
+    machine.now = message.at
+    put_back(machine, call)
+    machine.refill(call.lane)
+    machine.settle()
+
+
+def put_back(machine: Dispatcher, call: Call) -> None:
+    """Undo a call that runs and let it wait for its turn again."""
+    machine.take_off(call)
+    machine.undo(call)
+    call.lane.push_front(call)
+
+
+def timer_fired(machine: Dispatcher, message: TimerFired) -> None:
+    """A call's wait is over: it is the next of its step."""
+    state, call = machine.state, message.call
+    if state.outcome is not None or state.status is RunStatus.PAUSED or call not in state.timers:
+        return
+    machine.now = message.at
+    del state.timers[call]
+    call.lane.push_front(call)
+    machine.refill(call.lane)
+
+
+def slot_granted(machine: Dispatcher, message: SlotGranted) -> None:
+    """The shared limiter has a token: the next call of the step takes it; if none does, the runner gives it back."""
+    lane = machine.state.lanes[message.lane]
+    lane.slot_asked = False
+    if machine.is_stopped or not lane.waiting or lane.running >= lane.limit:
+        return
+    machine.now = message.at
+    machine.start(lane, lane.pop())
+    machine.refill(lane)
+
+
+HANDLERS = {
+    StepSucceeded: succeeded,
+    StepFailed: failed,
+    StepInterrupted: interrupted,
+    TimerFired: timer_fired,
+    SlotGranted: slot_granted,
+}

@@ -1,0 +1,123 @@
+"""Questions to people: asked by a call that waits, or routed as an event; answered from outside, once.
+
+Rules of this file:
+
+* Every question has its own id. One id is asked once in a run; an answer never answers two.
+* The same answer given again is accepted and ignored; a different one is an error.
+* A call that is repeated finds its question still open, or its answer in its record: nobody is asked twice.
+"""
+
+from blazen_trio.core.dispatch import Dispatcher
+from blazen_trio.core.effects import Reject, WakeTask
+from blazen_trio.core.errors import (
+    AnswerConflictError,
+    InputRequestExistsError,
+    RunClosedError,
+    UnknownInputRequestError,
+)
+from blazen_trio.core.events import InputResponseEvent
+from blazen_trio.core.messages import InputAnswered, InputRequested, InputWithdrawn
+from blazen_trio.core.records import is_late
+from blazen_trio.core.state import Question, RunState
+from blazen_trio.core.status import RunStatus
+
+
+def input_requested(machine: Dispatcher, message: InputRequested) -> None:
+    """Record a call's question, or let the call wait for the one that it asked before it was repeated."""
+    state, call, event = machine.state, message.call, message.event
+    if is_late(machine, call):
+        return
+    machine.now = message.at
+    question = state.questions.get(event.request_id)
+    if question is None and event.request_id not in state.answered:
+        question = Question(event, call.id, call.scope, call.order, call.recoveries, call=call)
+        state.questions[event.request_id] = question
+        machine.announce_question(event, call)
+    if question is None or question.call is not call:
+        machine.effects.append(Reject(InputRequestExistsError(event.request_id, state.run_id)))
+        return
+    question.token = message.token
+    machine.park(call, is_question=True)
+    machine.settle()
+
+
+def input_withdrawn(machine: Dispatcher, message: InputWithdrawn) -> None:
+    """The call does not want to know any more."""
+    question = machine.state.questions.get(message.request_id)
+    if question is None or question.call is not message.call or machine.state.outcome is not None:
+        return
+    machine.now = message.at
+    del machine.state.questions[message.request_id]
+    if message.call in machine.state.running:
+        machine.unpark(message.call, is_question=True)
+    machine.settle()
+
+
+def input_answered(machine: Dispatcher, message: InputAnswered) -> None:
+    """Give an answer to the call that waits for it, or route it."""
+    state = machine.state
+    error = _answer_error(state, message)
+    if error is not None:
+        machine.effects.append(Reject(error))
+        return
+    if message.request_id in state.answered:
+        return
+    machine.now = message.at
+    question = state.questions.pop(message.request_id)
+    state.answered[message.request_id] = message.response
+    machine.note("input_received", question.call, data={"request_id": message.request_id})
+    if question.call is None:
+        _route_answer(machine, question, message)
+    else:
+        _wake(machine, question, message)
+    machine.settle()
+
+
+def _answer_error(state: RunState, message: InputAnswered) -> Exception | None:
+    """Why an answer is not accepted, if it is not."""
+    if state.outcome is not None:
+        return RunClosedError("respond_to_input", state.status.value, state.run_id)
+    if message.request_id in state.questions:
+        return None
+    if message.request_id not in state.answered:
+        return UnknownInputRequestError(message.request_id, state.run_id)
+    if is_same(state.answered[message.request_id], message.response):
+        return None
+    return AnswerConflictError(message.request_id, state.run_id)
+
+
+def is_same(one: object, other: object) -> bool:
+    """Whether two answers are equal and of one type; what cannot be compared is not the same."""
+    try:
+        return one is other or (type(one) is type(other) and bool(one == other))
+    except Exception:  # noqa: BLE001 - a user's __eq__ may raise anything, and the machine is total
+        return False
+
+
+def _route_answer(machine: Dispatcher, question: Question, message: InputAnswered) -> None:
+    event = InputResponseEvent(message.request_id, message.response)
+    machine.state.asking -= 1
+    machine.state.alive -= 1
+    machine.route_one(event, question.id, 0, question.scope, question.order, question.recoveries)
+    machine.leave(question.scope)
+
+
+def _wake(machine: Dispatcher, question: Question, message: InputAnswered) -> None:
+    call = question.call
+    assert call is not None
+    call.recorded().answers[message.request_id] = message.response
+    if call not in machine.state.running or question.token is None:
+        return
+    wake = WakeTask(question.token, message.response)
+    if machine.state.status is RunStatus.PAUSED:
+        machine.state.held_wakes.append((call, wake))
+        return
+    machine.unpark(call, is_question=True)
+    machine.effects.append(wake)
+
+
+HANDLERS = {
+    InputRequested: input_requested,
+    InputWithdrawn: input_withdrawn,
+    InputAnswered: input_answered,
+}

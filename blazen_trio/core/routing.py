@@ -1,0 +1,142 @@
+"""Where events go: the route of every class, and which joins a fan-out can reach.
+
+Rules of this file:
+
+* Routing is by the exact class, in order of registration, to every step that accepts it.
+* *Depth* counts the fan-outs around an event: a list adds one, a single event keeps it, a join takes one away.
+* A fan-out expects the joins that its event classes reach at its own depth, or, if there are none, those at the
+  shallowest depth below it. An expected join runs with ``[]`` when nothing was produced for it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+
+from blazen_trio.core.events import (
+    Event,
+    InputRequestEvent,
+    InputResponseEvent,
+    StepFailedEvent,
+    StopEvent,
+)
+from blazen_trio.core.plans import StepPlan
+
+Flow = tuple[type[Event], int]
+"""An event class at a depth of fan-outs."""
+
+
+@attrs.frozen(eq=False)
+class Route:
+    """What happens to an event of one class.
+
+    Attributes:
+        plans: the steps that are called with it.
+        joins: the joins that collect it.
+        is_stop: it ends the run.
+        is_question: it is a question for whoever answers, not for a step.
+        is_kept: nobody needs to want it now; it waits for ``wait_for_event``.
+        only: the one step that it goes to, if that is all that happens to it.
+    """
+
+    plans: tuple[StepPlan, ...] = ()
+    joins: tuple[StepPlan, ...] = ()
+    is_stop: bool = False
+    is_question: bool = False
+    is_kept: bool = False
+
+    only: StepPlan | None = attrs.field(init=False)
+
+    @only.default
+    def _find_only(self) -> StepPlan | None:
+        is_special = self.joins or self.is_stop or self.is_question or self.is_kept or len(self.plans) != 1
+        return None if is_special else self.plans[0]
+
+
+class Routing:
+    """The routing tables of one workflow; lazily extended by classes that the workflow did not name."""
+
+    def __init__(self, plans: Sequence[StepPlan], kept: Iterable[type[Event]]) -> None:
+        self.plans = tuple(plans)
+        self.kept = frozenset(kept) | {InputResponseEvent}
+        self._routes: dict[type[Event], Route] = {}
+        self._expected: dict[frozenset[type[Event]], tuple[int, ...]] = {}
+
+    def route(self, event_class: type[Event]) -> Route:
+        """The route of a class; constant time after its first use."""
+        route = self._routes.get(event_class)
+        if route is None:
+            route = self._routes[event_class] = self._find(event_class)
+        return route
+
+    def _find(self, event_class: type[Event]) -> Route:
+        takers = [plan for plan in self.plans if event_class in plan.step.accepts]
+        return Route(
+            plans=tuple(plan for plan in takers if not plan.is_join),
+            joins=tuple(plan for plan in takers if plan.is_join),
+            is_stop=issubclass(event_class, StopEvent),
+            is_question=issubclass(event_class, InputRequestEvent) and not takers,
+            is_kept=event_class in self.kept,
+        )
+
+    def recovery_of(self, failed: StepPlan) -> StepPlan | None:
+        """The step that takes a failure of ``failed``: one that names it first, else one for all, else ``None``."""
+        if failed.is_recovery:
+            return None
+        recoveries = [plan for plan in self.plans if plan.is_recovery]
+        named = [plan for plan in recoveries if plan.step.recovers and failed.name in plan.step.recovers]
+        general = [plan for plan in recoveries if plan.step.recovers is None]
+        return next(iter(named + general), None)
+
+    def expected_joins(self, classes: Iterable[type[Event]]) -> tuple[int, ...]:
+        """The indexes of the joins that a fan-out of these classes must run, with ``[]`` if need be."""
+        key = frozenset(classes)
+        found = self._expected.get(key)
+        if found is None:
+            found = self._expected[key] = self._find_expected(key)
+        return found
+
+    def _find_expected(self, classes: frozenset[type[Event]]) -> tuple[int, ...]:
+        depths: dict[int, int] = {}
+        for event_class, depth in self.flows((each, 0) for each in self.expand(classes)):
+            for plan in self.route(event_class).joins:
+                depths[plan.index] = min(depth, depths.get(plan.index, depth))
+        shallowest = min(depths.values(), default=0)
+        return tuple(sorted(index for index, depth in depths.items() if depth == shallowest))
+
+    def flows(self, starts: Iterable[Flow]) -> set[Flow]:
+        """Every (class, depth) that can come of ``starts``; what a join emits outside of depth 0 is not followed."""
+        seen: set[Flow] = set()
+        todo = list(starts)
+        while todo:
+            flow = todo.pop()
+            if flow in seen or flow[1] > len(self.plans) + 1:
+                continue
+            seen.add(flow)
+            todo.extend(self._next_flows(flow))
+        return seen
+
+    def _next_flows(self, flow: Flow) -> Iterator[Flow]:
+        event_class, depth = flow
+        route = self.route(event_class)
+        if issubclass(event_class, InputRequestEvent):
+            yield InputResponseEvent, depth
+        for plan in route.plans:
+            yield from self._emitted(plan, depth)
+            yield StepFailedEvent, depth
+        for plan in route.joins if depth > 0 else ():
+            yield from self._emitted(plan, depth - 1)
+
+    def _emitted(self, plan: StepPlan, depth: int) -> Iterator[Flow]:
+        for each in self.expand(plan.step.returns.single):
+            yield each, depth
+        for each in self.expand(plan.fan_types):
+            yield each, depth + 1
+
+    def expand(self, classes: Iterable[type[Event]]) -> Iterator[type[Event]]:
+        """The classes, with ``Event`` (anything) replaced by every class that somebody accepts or that may stop."""
+        for each in classes:
+            if each is Event:
+                yield StopEvent
+                yield from (accepted for plan in self.plans for accepted in plan.step.accepts)
+            else:
+                yield each

@@ -1,0 +1,127 @@
+"""Fan-out scopes: which work descends from a fan-out, when it is done, and what its joins collected.
+
+Rules of this file:
+
+* What one call emits in a list, by yielding or by ``ctx.send_event`` is one fan-out, and a fan-out is a scope. A single
+  returned event opens none: it stays in the scope of the event that caused it. The run itself is the root scope.
+* ``active`` counts what can still add to a scope: its calls (waiting, running, or between attempts), its open questions, its
+  child scopes, and the call that emits it while that call is not over. Items that a join collected do not count.
+* At zero the scope is *drained*: its joins are called, in the parent scope and at the place of the call that opened it, and
+  it ends. So the innermost joins run first, and a join counts in the parent before its scope stops counting there.
+* An expected join runs with ``[]`` if nothing was collected for it, unless it ran for a scope inside this one already.
+"""
+
+from operator import itemgetter
+from typing import NamedTuple
+
+from blazen_trio.core.calls import ROOT_ID, Order
+from blazen_trio.core.events import Event
+
+
+class Item(NamedTuple):
+    """An event that waits for its join."""
+
+    order: Order
+    id: int
+    recoveries: int
+    event: Event
+
+
+_by_order = itemgetter(0, 1)
+
+
+class Collection:
+    """The items of one join in one scope."""
+
+    __slots__ = ("_is_sorted", "items")
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self._is_sorted = True
+
+    def add(self, item: Item) -> None:
+        """Add an item; constant time."""
+        items = self.items
+        if items and item.order < items[-1].order:
+            self._is_sorted = False
+        items.append(item)
+
+    def in_order(self) -> list[Item]:
+        """The items in the order of the fan-out."""
+        if not self._is_sorted:
+            self.items.sort(key=_by_order)
+            self._is_sorted = True
+        return self.items
+
+
+class Scope:
+    """One fan-out of a run, or the run itself.
+
+    Attributes:
+        id: that of the call that opened it.
+        parent: the scope of that call; ``None`` for the root.
+        order: the place of that call in the parent.
+        opener: the name of its step, for messages.
+        recoveries: those that led to it.
+        active: what can still add to it.
+        expected: joins (plan indexes) to run even with ``[]``.
+        collected: by join (plan index).
+        joined_inside: joins that ran for a scope inside this one.
+    """
+
+    __slots__ = (
+        "active",
+        "collected",
+        "expected",
+        "id",
+        "joined_inside",
+        "opener",
+        "order",
+        "parent",
+        "recoveries",
+    )
+
+    def __init__(
+        self,
+        parent: "Scope | None" = None,
+        scope_id: int = ROOT_ID,
+        order: Order = (),
+        opener: str | None = None,
+        recoveries: int = 0,
+    ) -> None:
+        self.parent = parent
+        self.id = scope_id
+        self.order = order
+        self.opener = opener
+        self.recoveries = recoveries
+        self.active = 0
+        self.expected: tuple[int, ...] = ()
+        self.collected: dict[int, Collection] | None = None
+        self.joined_inside: set[int] | None = None
+
+    def collect(self, join: int, item: Item) -> None:
+        """Keep an event for a join of this scope."""
+        if self.collected is None:
+            self.collected = {}
+        collection = self.collected.get(join)
+        if collection is None:
+            collection = self.collected[join] = Collection()
+        collection.add(item)
+
+    def due_joins(self) -> list[tuple[int, list[Item]]]:
+        """The joins to run now that the scope is drained, by plan index, each with its items in order."""
+        collected = self.collected or {}
+        inside = self.joined_inside or ()
+        due = {index for index in self.expected if index not in inside}
+        return [
+            (index, collected[index].in_order() if index in collected else []) for index in sorted(due.union(collected))
+        ]
+
+    def mark_joined(self, join: int) -> None:
+        """Tell the scopes around this one that a join ran, so that they do not run it with ``[]``."""
+        scope = self.parent
+        while scope is not None and join not in (scope.joined_inside or ()):
+            if scope.joined_inside is None:
+                scope.joined_inside = set()
+            scope.joined_inside.add(join)
+            scope = scope.parent

@@ -1,0 +1,129 @@
+"""The whole condition of a run, as plain data in one place: a snapshot is this through the codec."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from blazen_trio.core.calls import Call, Lane, Order
+from blazen_trio.core.definition import WorkflowDefinition
+from blazen_trio.core.effects import Outcome, WakeTask
+from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent
+from blazen_trio.core.history import HistoryEvent
+from blazen_trio.core.limits import HISTORY_EVENTS_MAX
+from blazen_trio.core.mailbox import Mailbox
+from blazen_trio.core.scopes import Scope
+from blazen_trio.core.shared_state import SharedState
+from blazen_trio.core.status import RunStatus
+from blazen_trio.core.usage import TokenUsage
+
+NO_USAGE = TokenUsage()
+
+
+@attrs.define(eq=False)
+class Question:
+    """An open question: of a call that waits for the answer, or an event that was routed (``call`` is ``None``)."""
+
+    event: InputRequestEvent
+    id: int
+    scope: Scope
+    order: Order
+    recoveries: int
+    call: Call | None = None
+    token: Any = None
+
+
+@attrs.define(eq=False)
+class Emission:
+    """Events that were emitted while nothing is dispatched; ``order`` is ``None`` for the items of a fan-out."""
+
+    events: Sequence[Event]
+    parent: int
+    place: int
+    scope: Scope
+    order: Order | None
+    recoveries: int
+
+
+@attrs.define(eq=False)
+class RunState:
+    """A run's queues, running calls, timers, questions, fan-outs, values and counters.
+
+    Attributes:
+        lanes: by step, in the order of registration: what runs and what waits for a slot.
+        running: the calls that run now, oldest first.
+        timers: calls between two attempts, with the time they are due; while paused, with the seconds that remain.
+        queue: what was emitted while paused.
+        held_wakes: tasks to wake when the run goes on.
+        collectors: buffers of ``collect_events`` by step and class.
+        alive: calls (waiting, running, between attempts), routed questions and queued emissions: at 0 the run stalls.
+        asking: of ``alive``, those that only wait for answers.
+        parked: running calls that sit in ``wait_for_event`` or ``request_input``.
+        kept: events that wait for a join or a collector.
+        running_since: when the clock of the timeout was started; ``None`` while it stands still.
+        elapsed_s: running time before that.
+        outside: events that came from outside so far.
+        seq: number of the last published event.
+    """
+
+    run_id: str
+    lanes: list[Lane]
+    status: RunStatus = RunStatus.RUNNING
+    outcome: Outcome | None = None
+    root: Scope = attrs.Factory(Scope)
+    running: dict[Call, None] = attrs.Factory(dict)
+    timers: dict[Call, float] = attrs.Factory(dict)
+    queue: list[Emission] = attrs.Factory(list)
+    held_wakes: list[tuple[Call, WakeTask]] = attrs.Factory(list)
+    questions: dict[str, Question] = attrs.Factory(dict)
+    answered: dict[str, object] = attrs.Factory(dict)
+    collectors: dict[tuple[int, type[Event]], list[tuple[Call, Event]]] = attrs.Factory(dict)
+    mailbox: Mailbox | None = None
+    values: SharedState = attrs.Factory(SharedState)
+    history: deque[HistoryEvent] | None = None
+    progress: ProgressEvent | None = None
+    usage: TokenUsage = NO_USAGE
+    cost_usd: float = 0.0
+    is_held: bool = False
+    senders: int = 0
+    alive: int = 0
+    asking: int = 0
+    parked: int = 0
+    kept: int = 0
+    emitted: int = 0
+    consumed: int = 0
+    late: int = 0
+    outside: int = 0
+    seq: int = 0
+    history_seq: int = 0
+    elapsed_s: float = 0.0
+    running_since: float | None = None
+    wall_offset: float = 0.0
+    last_step: str | None = None
+
+    @property
+    def pending(self) -> int:
+        """Events in the run that no finished call has consumed; what ``max_pending_events`` bounds."""
+        return self.alive + self.kept + (0 if self.mailbox is None else self.mailbox.size)
+
+    def usage_total(self) -> TokenUsage:
+        """What finished calls used, and what running ones used so far."""
+        total = self.usage
+        for call in self.running:
+            for event in () if call.record is None else call.record.usage:
+                total += TokenUsage.from_event(event)
+        return total
+
+    def cost_total_usd(self) -> float:
+        """What finished calls cost, and running ones so far."""
+        records = [call.record for call in self.running if call.record is not None]
+        return self.cost_usd + sum(event.cost_usd or 0.0 for record in records for event in record.usage)
+
+
+def new_state(definition: WorkflowDefinition, run_id: str) -> RunState:
+    """The state of a run that has not begun."""
+    state = RunState(run_id, [Lane(plan) for plan in definition.plans])
+    if definition.options.collect_history:
+        state.history = deque(maxlen=HISTORY_EVENTS_MAX)
+    return state

@@ -1,0 +1,438 @@
+"""The runner: carries out what the machine decides, on Trio. It has one nursery per run and decides nothing itself.
+
+* ``feed`` is the one door: synchronous, so atomic under Trio. Whatever happens to a run goes through it as a message, and the
+  effects are carried out before anything else can happen.
+* User code is never called from ``feed`` or from an effect; it runs in workers.
+* ``post`` is ``feed`` for everybody but workers: it wakes a worker if there is work now, and gives back the machine's reply.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any, Final
+
+import trio
+from trio.lowlevel import ParkingLot, current_clock, enable_ki_protection, reschedule
+
+from blazen_trio.codec import Codec
+from blazen_trio.core.calls import Call, Lane
+from blazen_trio.core.definition import WorkflowDefinition
+from blazen_trio.core.effects import (
+    CancelCalls,
+    CancelTimer,
+    ClearDeadline,
+    Finish,
+    OfferEvent,
+    Publish,
+    Quiesce,
+    Reject,
+    Reply,
+    RequestSlot,
+    SetDeadline,
+    SetTimer,
+    StartStep,
+    WakeTask,
+    WithdrawSlot,
+)
+from blazen_trio.core.machine import Machine
+from blazen_trio.core.messages import (
+    DeadlinePassed,
+    DispatchHeld,
+    DispatchReleased,
+    Message,
+    ObservationChanged,
+    PauseRequested,
+    SlotGranted,
+    TimerFired,
+)
+from blazen_trio.core.state import RunState
+from blazen_trio.core.status import RunStatus
+from blazen_trio.slices import current_slice
+from blazen_trio.stream import Stream
+from blazen_trio.timers import Timer, Timers
+from blazen_trio.tokens import Tokens
+from blazen_trio.worker import END, INTERRUPT, Worker
+
+GRACE_S: Final = 5.0
+"""Seconds after which a step that does not end when it is cancelled is named in a warning."""
+
+logger = logging.getLogger("blazen_trio")
+
+
+class Runner:
+    """One run on Trio.
+
+    Attributes:
+        ready: calls that were started and wait for a worker; bounded by the limits of the steps.
+        armed: the follower: a worker that is scheduled and will take the next call.
+        idle: workers that wait for a call, the last to come in front.
+        variables: the context variables that every call begins with: those of the task that started the run.
+        session: live objects of the run, by name.
+        metadata: what the caller gave the run to know.
+    """
+
+    __slots__ = (
+        "_call_timers",
+        "_deadline",
+        "_ended",
+        "_grace",
+        "_later",
+        "_quiet",
+        "_rejection",
+        "_reply",
+        "_room",
+        "_stream",
+        "_timers",
+        "_tokens",
+        "armed",
+        "blocked_senders",
+        "clock",
+        "codec",
+        "definition",
+        "finished",
+        "idle",
+        "machine",
+        "metadata",
+        "nursery",
+        "ready",
+        "run_id",
+        "session",
+        "slice",
+        "state",
+        "variables",
+        "workers",
+    )
+
+    def __init__(self, definition: WorkflowDefinition, state: RunState, codec: Codec, metadata: dict[str, Any]) -> None:
+        self.definition = definition
+        self.state = state
+        self.codec = codec
+        self.run_id = state.run_id
+        self.metadata = metadata
+        self.session: dict[str, Any] = {}
+        self.machine = Machine(definition, state)
+        self.clock = current_clock().current_time
+        self.slice = current_slice()
+        self.variables = copy_context()
+        self.ready: deque[Call] = deque()
+        self.workers: set[Worker] = set()
+        self.idle: list[Worker] = []
+        self.armed: Worker | None = None
+        self.nursery: trio.Nursery | None = None
+        self.finished = trio.Event()
+        self.blocked_senders = 0
+        self._ended: trio.Event | None = None
+        self._quiet: ParkingLot | None = None
+        self._room: ParkingLot | None = None
+        self._grace: Timer | None = None
+        self._tokens: Tokens | None = None
+        self._stream: Stream | None = None
+        self._timers: Timers | None = None
+        self._call_timers: dict[Call, Timer] = {}
+        self._deadline: Timer | None = None
+        self._later: list[Callable[[], None]] = []
+        self._reply: Any = None
+        self._rejection: Exception | None = None
+
+    # --- The door ------------------------------------------------------------------------------------------------------
+
+    @enable_ki_protection
+    def feed(self, message: Message) -> None:
+        """Tell the machine what happened and carry out what it decides."""
+        for effect in self.machine.handle(message):
+            _PERFORM[effect.__class__](self, effect)
+        if self._later:
+            self._do_later()
+
+    @enable_ki_protection
+    def post(self, message: Message) -> Any:
+        """``feed``, with a worker for what is ready now. Gives the machine's reply; raises what it rejects."""
+        self._reply = self._rejection = None
+        self.feed(message)
+        reply, rejection = self._reply, self._rejection
+        self._reply = self._rejection = None
+        if self.ready and self.armed is None:
+            self.arm()
+        if rejection is not None:
+            raise rejection
+        return reply
+
+    def later(self, action: Callable[[], None]) -> None:
+        """Do something that may feed, after the effects at hand."""
+        self._later.append(action)
+
+    def _do_later(self) -> None:
+        while self._later:
+            actions, self._later = self._later, []
+            for action in actions:
+                action()
+
+    # --- Workers and tasks -----------------------------------------------------------------------------------------------
+
+    def arm(self) -> None:
+        """Schedule a worker that takes the next call: one that is idle, else a new one."""
+        if self.idle:
+            worker = self.idle.pop()
+            assert worker.task is not None
+            reschedule(worker.task)
+        else:
+            worker = Worker(self)
+            self.workers.add(worker)
+            self.start_task(worker.work)
+        self.armed = worker
+
+    def start_task(self, function: Callable[[], Any]) -> None:
+        """Start a task of the run, with the run's own context variables."""
+        assert self.nursery is not None
+        self.variables.run(self.nursery.start_soon, function)
+
+    def worker_left(self, worker: Worker) -> None:
+        """A worker ended: because there was no more to do, or because a call left it unusable."""
+        self.workers.discard(worker)
+        if self.armed is worker:
+            self.armed = None
+        if self.ready and self.armed is None and self.state.outcome is None:
+            self.arm()
+        if self.state.outcome is not None:
+            self._end_if_empty()
+
+    def _end_if_empty(self) -> None:
+        if not self.workers:
+            if self._timers is not None:
+                self._timers.close()
+            if self._ended is not None:
+                self._ended.set()
+
+    async def wait_ended(self) -> None:
+        """Wait until no call of the ended run runs any more; a checkpoint."""
+        if self.workers:
+            self._ended = self._ended or trio.Event()
+            await self._ended.wait()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def is_cancelling(self, call: Call) -> bool:
+        """Whether the run itself is cancelling a call now."""
+        return self.state.outcome is not None or any(
+            worker.call is call and worker.is_cancelled for worker in self.workers
+        )
+
+    def is_own_task(self) -> bool:
+        """Whether the current task is one of this run's workers: it cannot wait for the run without waiting for itself."""
+        task = trio.lowlevel.current_task()
+        return any(worker.task is task for worker in self.workers)
+
+    # --- Parts that most runs never need -----------------------------------------------------------------------------------
+
+    @property
+    def stream(self) -> Stream:
+        """The run's stream, made when first needed."""
+        if self._stream is None:
+            self._stream = Stream(
+                self.definition.options.stream_buffer,
+                last_seq=0,
+                on_observed=self._on_observed,
+                on_held=self._on_held,
+            )
+        return self._stream
+
+    @property
+    def timers(self) -> Timers:
+        """The run's timers, made when first needed."""
+        if self._timers is None:
+            self._timers = Timers(self.start_task)
+        return self._timers
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens of limiters that calls hold."""
+        if self._tokens is None:
+            self._tokens = Tokens(self)
+        return self._tokens
+
+    def _on_observed(self, is_observed: bool) -> None:  # noqa: FBT001 - a callback with one argument
+        self.post(ObservationChanged(is_observed))
+
+    def _on_held(self, is_held: bool) -> None:  # noqa: FBT001 - a callback with one argument
+        if is_held:  # found out while an effect is carried out
+            self.later(lambda: self.feed(DispatchHeld(self.clock())))
+        else:
+            self.post(DispatchReleased(self.clock()))
+
+    # --- Pausing and sending -----------------------------------------------------------------------------------------------
+
+    def take_unbegun(self) -> tuple[Call, ...]:
+        """Take back the calls that no worker has begun."""
+        calls = tuple(self.ready)
+        self.ready.clear()
+        for call in calls:
+            if call.lane.plan.has_tokens:
+                self.tokens.release(call)
+        return calls
+
+    async def pause(self, *, interrupt: bool) -> None:
+        """Stop dispatch and wait until nothing runs; a checkpoint."""
+        state = self.state
+        unbegun = self.take_unbegun() if state.outcome is None else ()
+        self.post(PauseRequested(self.clock(), interrupt, unbegun))
+        await trio.lowlevel.checkpoint()
+        while state.status is RunStatus.PAUSED and len(state.running) != state.parked:
+            self._quiet = self._quiet or ParkingLot()
+            await self._quiet.park()
+
+    def unquiet(self) -> None:
+        """The pause is over: let those go on who still wait for it."""
+        if self._quiet is not None:
+            self._quiet.unpark_all()
+
+    def statistics(self) -> dict[str, Any]:
+        """What the run holds now."""
+        state = self.state
+        return {
+            "status": state.status.value,
+            "pending": state.pending,
+            "running": len(state.running),
+            "parked": state.parked,
+            "retrying": len(state.timers),
+            "questions": len(state.questions),
+            "emitted": state.emitted,
+            "consumed": state.consumed,
+            "late": state.late,
+            "published": state.seq,
+            "workers": len(self.workers),
+            "idle_workers": len(self.idle),
+            "timers": 0 if self._timers is None else len(self._timers),
+            "stream": None if self._stream is None else self._stream.statistics(),
+            "limiters": {} if self._tokens is None else self._tokens.statistics(),
+        }
+
+    async def wait_for_room(self, count: int) -> None:
+        """Wait until fewer than ``count`` events are pending, or the run is over."""
+        while self.state.outcome is None and self.state.pending >= count:
+            self.blocked_senders += 1
+            self._room = self._room or ParkingLot()
+            try:
+                await self._room.park()
+            finally:
+                self.blocked_senders -= 1
+
+    def admit_senders(self) -> None:
+        """A call ended: let a sender look whether there is room."""
+        if self._room is not None:
+            self._room.unpark()
+
+    def grant_slot(self, lane: Lane) -> None:
+        """A token of a shared limiter is there for a step."""
+        self.post(SlotGranted(lane.plan.index, self.clock()))
+
+    # --- Effects -----------------------------------------------------------------------------------------------------------
+
+    def _start_step(self, effect: StartStep) -> None:
+        call = effect.call
+        if call.lane.plan.has_tokens:
+            self.tokens.take(call)
+        self.ready.append(call)
+
+    def _publish(self, effect: Publish) -> None:
+        self.stream.append(effect)
+
+    def _wake(self, effect: WakeTask) -> None:
+        effect.token.set(effect.value)
+
+    def _offer(self, effect: OfferEvent) -> None:
+        effect.waiter.token.set(effect.event)
+
+    def _set_timer(self, effect: SetTimer) -> None:
+        call = effect.call
+        self._call_timers[call] = self.timers.set(effect.at, lambda: self._timer_fired(call))
+
+    def _timer_fired(self, call: Call) -> None:
+        del self._call_timers[call]
+        self.post(TimerFired(call, self.clock()))
+
+    def _cancel_timer(self, effect: CancelTimer) -> None:
+        timer = self._call_timers.pop(effect.call, None)
+        if timer is not None:
+            self.timers.cancel(timer)
+
+    def _set_deadline(self, effect: SetDeadline) -> None:
+        self._deadline = self.timers.set(effect.at, lambda: self.post(DeadlinePassed(self.clock())))
+
+    def _clear_deadline(self, _effect: ClearDeadline) -> None:
+        if self._deadline is not None:
+            self.timers.cancel(self._deadline)
+            self._deadline = None
+
+    def _cancel_calls(self, effect: CancelCalls) -> None:
+        calls = set(effect.calls)
+        reason = INTERRUPT if self.state.outcome is None else END
+        for worker in [worker for worker in self.workers if worker.call in calls]:
+            worker.cancel(reason)
+        self._grace = self.timers.set(self.clock() + GRACE_S, self._warn_of_cancelled)
+
+    def _warn_of_cancelled(self) -> None:
+        for worker in self.workers:
+            if worker.call is not None and worker.is_cancelled:
+                logger.warning(
+                    "run %s: step %r did not end within %g s of being cancelled; it swallows trio.Cancelled, shields "
+                    "itself, or blocks its thread. The run's block waits for it",
+                    self.run_id,
+                    worker.call.step_name,
+                    GRACE_S,
+                )
+
+    def _request_slot(self, effect: RequestSlot) -> None:
+        self.tokens.request(effect.lane)
+
+    def _withdraw_slot(self, effect: WithdrawSlot) -> None:
+        self.tokens.withdraw(effect.lane)
+
+    def _quiesce(self, _effect: Quiesce) -> None:
+        if self._quiet is not None:
+            self._quiet.unpark_all()
+        if self._grace is not None:
+            self.timers.cancel(self._grace)
+
+    def _reject(self, effect: Reject) -> None:
+        self._rejection = effect.error
+
+    def _give_reply(self, effect: Reply) -> None:
+        self._reply = effect.value
+
+    def _finish(self, _effect: Finish) -> None:
+        """The run is over: idle workers go home, busy ones were cancelled; whoever waits is told."""
+        self.take_unbegun()
+        if self._tokens is not None:
+            self._tokens.withdraw_all()
+        while self.idle:
+            task = self.idle.pop().task
+            assert task is not None
+            reschedule(task)
+        if self._stream is not None:
+            self._stream.close()
+        for lot in (self._quiet, self._room):
+            if lot is not None:
+                lot.unpark_all()
+        self.finished.set()
+        self._end_if_empty()
+
+
+_PERFORM: Final[dict[type, Callable[[Runner, Any], None]]] = {
+    StartStep: Runner._start_step,
+    Publish: Runner._publish,
+    WakeTask: Runner._wake,
+    OfferEvent: Runner._offer,
+    SetTimer: Runner._set_timer,
+    CancelTimer: Runner._cancel_timer,
+    SetDeadline: Runner._set_deadline,
+    ClearDeadline: Runner._clear_deadline,
+    CancelCalls: Runner._cancel_calls,
+    RequestSlot: Runner._request_slot,
+    WithdrawSlot: Runner._withdraw_slot,
+    Quiesce: Runner._quiesce,
+    Reject: Runner._reject,
+    Reply: Runner._give_reply,
+    Finish: Runner._finish,
+}
+

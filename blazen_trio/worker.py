@@ -1,0 +1,272 @@
+"""Workers: tasks that run calls, one after another, without a task switch between them.
+
+Rules of this file:
+
+* A worker takes the next ready call itself. Before it awaits a step while more is ready, one *follower* is armed: another
+  worker that is scheduled and takes over in the moment the first one suspends. So whenever a worker suspends while work is
+  ready, exactly one follower is armed, and steps that block overlap as if each had its own task; steps that do not block
+  cost no task at all. There is no fixed leader.
+* Each worker has one cancel scope that it keeps over many calls. A time-out arms its deadline only when the step really
+  suspends. A scope that was cancelled is left and replaced.
+* A call's end is told in the same turn in which the step ended: nothing can come between.
+* Calls never see each other's context variables: a worker whose call changed one is replaced.
+* User code runs unprotected from ``KeyboardInterrupt``, the engine's own frames protected.
+"""
+
+import random
+import types
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from trio.lowlevel import checkpoint, checkpoint_if_cancelled, current_task, wait_task_rescheduled
+
+from blazen_trio.context import Context
+from blazen_trio.core.calls import Call
+from blazen_trio.core.messages import EventSent, StepFailed, StepInterrupted, StepSucceeded
+from blazen_trio.core.results import check_yielded, read_result
+from blazen_trio.core.status import RunStatus
+from blazen_trio.core.steps import StepKind
+from blazen_trio.failures import failure_of, split_cancelled, timeout_failure
+from blazen_trio.slices import SLICE_CALLS
+from blazen_trio.threads import thread_limiter
+
+if TYPE_CHECKING:
+    from blazen_trio.runner import Runner
+
+IDLE_MAX: Final = 4
+"""Idle workers that a run keeps: waking one costs half of starting one, and each holds 2 kB."""
+
+INTERRUPT: Final = "interrupt"
+END: Final = "end"
+RENEW: Final = "renew"
+"""Why a worker's scope was cancelled (``None`` while it was not, or when a deadline did it)."""
+
+
+class Worker:
+    """A task of a run's nursery that runs calls.
+
+    Attributes:
+        call: what it runs now.
+        reason: why its scope was cancelled.
+    """
+
+    __slots__ = ("_scope", "_turn_calls", "call", "reason", "runner", "task")
+
+    def __init__(self, runner: "Runner") -> None:
+        self.runner = runner
+        self.call: Call | None = None
+        self.reason: str | None = None
+        self.task: trio.lowlevel.Task | None = None
+        self._scope = trio.CancelScope()
+        self._turn_calls = 0
+
+    def cancel(self, reason: str) -> None:
+        """Cancel the call that runs now."""
+        if self.reason != END:
+            self.reason = reason
+        self._scope.cancel()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the engine is cancelling the call that runs now (its time-out included)."""
+        return self.reason is not None or self._scope.cancel_called
+
+    @trio.lowlevel.enable_ki_protection
+    async def work(self) -> None:
+        """Take calls until the run needs this worker no more. The entry of its task."""
+        self.task = current_task()
+        try:
+            is_needed = True
+            while is_needed:
+                with self._scope:
+                    is_needed = await self._take_calls()
+                self._account_for_cancel()
+        finally:
+            self.runner.worker_left(self)
+
+    async def _take_calls(self) -> bool:
+        """Run calls; true if the scope must be replaced, false if the worker is not needed any more."""
+        runner = self.runner
+        ready, clock, shared_slice = runner.ready, runner.clock, runner.slice
+        base = runner.variables
+        self._begin_turn()
+        while True:
+            if not ready:
+                if not await self._rest():
+                    return False
+                continue
+            call = self.call = ready.popleft()
+            plan = call.lane.plan
+            try:
+                if plan.is_plain:
+                    if ready and runner.armed is None:
+                        runner.arm()
+                    result = await plan.invoke(call.event, Context(runner, call) if plan.wants_context else None)
+                else:
+                    result = await self._run_specially(call)
+                if type(result) not in plan.single:
+                    result = read_result(plan, result)
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # noqa: BLE001 - user code may raise anything; what must pass is sorted out
+                message: StepSucceeded | StepFailed = self._failed(call, error)
+            else:
+                message = StepSucceeded(call, result, clock())
+            self._tell(message)
+            if copy_context() != base:
+                return False
+            if self.reason is not None:
+                return True
+            self._turn_calls -= 1
+            if ready and (message.at >= shared_slice.end or self._turn_calls <= 0):
+                await self._yield()
+
+    def _tell(self, message: StepSucceeded | StepFailed | StepInterrupted) -> None:
+        """The call is over: give back what it held, and tell the machine."""
+        self.call = None
+        runner = self.runner
+        if message.call.lane.plan.has_tokens:
+            runner.tokens.release(message.call)
+        runner.feed(message)
+        if runner.blocked_senders:
+            runner.admit_senders()
+
+    def _failed(self, call: Call, error: BaseException) -> StepFailed:
+        """The message of a failure. What is Trio's own cancellation goes on instead."""
+        cancelled, rest = split_cancelled(error)
+        if cancelled is not None and trio.current_effective_deadline() == -trio_infinity:
+            if rest is not None and self.reason == INTERRUPT:
+                self._tell(self._step_failed(call, rest))
+            raise cancelled
+        return self._step_failed(call, error)
+
+    def _step_failed(self, call: Call, error: BaseException) -> StepFailed:
+        return StepFailed(call, failure_of(call, error), self.runner.clock(), random.random())  # noqa: S311 - jitter
+
+    def _account_for_cancel(self) -> None:
+        """After the scope: tell how the call ended that was cancelled in it, and get a new scope."""
+        call, reason = self.call, self.reason
+        self.reason = None
+        self._scope = trio.CancelScope()
+        if call is None:
+            return
+        now = self.runner.clock()
+        if reason is None:
+            failure = timeout_failure(call, self.runner.run_id)
+            self._tell(StepFailed(call, failure, now, random.random()))  # noqa: S311 - jitter
+        else:
+            self._tell(StepInterrupted(call, now))
+
+    # --- Steps that are not simply awaited -----------------------------------------------------------------------------
+
+    async def _run_specially(self, call: Call) -> Any:
+        runner, plan = self.runner, call.lane.plan
+        if runner.ready and runner.armed is None:
+            runner.arm()
+        context = Context(runner, call)
+        if plan.kind is StepKind.ASYNC:
+            return await self._with_timeout(plan.invoke(call.event, context), plan.timeout_s)
+        if plan.timeout_s is not None:
+            self._scope.deadline = runner.clock() + plan.timeout_s
+        try:
+            if plan.kind is StepKind.THREAD:
+                return await _in_thread(call, context)
+            return await self._send_all(call, context, plan.invoke(call.event, context))
+        finally:
+            self._disarm()
+
+    async def _with_timeout(self, coroutine: Coroutine[Any, Any, Any], timeout_s: float | None) -> Any:
+        """Run a step by hand up to where it suspends for the first time: only then it needs a deadline."""
+        assert timeout_s is not None
+        begun = self.runner.clock()
+        try:
+            trap = coroutine.send(None)
+        except StopIteration as end:
+            return end.value
+        self._scope.deadline = begun + timeout_s
+        try:
+            return await _resume(coroutine, trap)
+        finally:
+            self._disarm()
+
+    def _disarm(self) -> None:
+        """The step ended by itself: a deadline that has passed since is none of the next call's."""
+        self._scope.deadline = trio_infinity
+        if self._scope.cancel_called and self.reason is None:
+            self.reason = RENEW
+
+    async def _send_all(self, call: Call, context: Context, stream: AsyncGenerator[Any, None]) -> None:
+        """Send what an async generator step yields, one by one."""
+        try:
+            async for event in stream:
+                check_yielded(call.lane.plan, event)
+                context.send_event(event)
+                if self.runner.clock() >= self.runner.slice.end:
+                    await self._yield()
+        finally:
+            await stream.aclose()
+
+    # --- Turns ---------------------------------------------------------------------------------------------------------
+
+    def _begin_turn(self) -> None:
+        """Trio gave this worker its turn."""
+        runner = self.runner
+        if runner.armed is self:
+            runner.armed = None
+        runner.slice.begin_turn(self, runner.clock())
+        self._turn_calls = SLICE_CALLS
+
+    async def _yield(self) -> None:
+        """The slice is over: let everybody else have a turn. An armed follower goes on with the calls."""
+        if self.call is None and self.runner.armed is not None:
+            await self._park()
+        else:
+            await checkpoint()
+        self._begin_turn()
+
+    async def _rest(self) -> bool:
+        """Nothing is ready: wait for a call; false if the worker is not needed any more."""
+        runner = self.runner
+        status = runner.state.status
+        if status.is_end or status is RunStatus.AWAITING_INPUT or len(runner.idle) >= IDLE_MAX:
+            return False
+        await self._park()
+        self._begin_turn()
+        return not runner.state.status.is_end
+
+    async def _park(self) -> None:
+        self.runner.idle.append(self)
+        await wait_task_rescheduled(self._leave_idle)
+
+    def _leave_idle(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self.runner.idle.remove(self)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+trio_infinity: Final = float("inf")
+
+
+@types.coroutine
+def _resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
+    """Go on with a coroutine that was run by hand up to its first trap."""
+    try:
+        while True:
+            try:
+                value = yield trap
+            except BaseException as error:  # noqa: BLE001 - whatever Trio throws in is the step's to handle
+                trap = coroutine.throw(error)
+            else:
+                trap = coroutine.send(value)
+    except StopIteration as end:
+        return end.value
+
+
+async def _in_thread(call: Call, context: Context) -> Any:
+    """Run a plain function in a worker thread. It cannot be cancelled; if it was meant to be, its result is dropped."""
+    result = await trio.to_thread.run_sync(call.lane.plan.invoke, call.event, context, limiter=thread_limiter())
+    await checkpoint_if_cancelled()
+    return result
+
+

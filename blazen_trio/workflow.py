@@ -1,0 +1,80 @@
+"""``Workflow``: steps and options, checked when it is built; it makes runs."""
+
+import os
+import time
+from collections.abc import Iterable
+from typing import Any, Unpack
+
+import trio
+
+from blazen_trio.codec import Codec
+from blazen_trio.core.definition import OptionKeywords, WorkflowDefinition, WorkflowOptions
+from blazen_trio.core.description import WorkflowDescription, describe, to_mermaid
+from blazen_trio.core.events import Event, StartEvent
+from blazen_trio.core.state import new_state
+from blazen_trio.core.steps import Step
+from blazen_trio.run import RunBlock, WorkflowResult, WorkflowRun
+from blazen_trio.runner import Runner
+
+
+class Workflow(WorkflowDefinition):
+    """Steps wired by the events that they accept and return.
+
+    Args:
+        name: for people, and for finding it again.
+        steps: made by ``step``; their order is the order in which an event reaches those that accept it.
+        timeout: seconds of running time for a run; time paused or waiting only for input does not count.
+        retry: for steps that have none of their own; without either a step is not retried.
+        input_handler: ``async (InputRequestEvent) -> object``, which answers every question.
+        publish_lifecycle: whether lifecycle events are on the stream while somebody reads it.
+        state_type: an attrs class whose fields all have defaults: the type of ``ctx.state``.
+        collect_history: keep what happens as ``run.history``.
+        events: event classes that only enter from outside (``run.send_event``), or that calls wait for.
+        max_pending_events: more events than this waiting in a run are an error.
+        stream_buffer: how many published events a run keeps for subscribers.
+        max_session_refs: how many live objects a run may register.
+
+    Raises:
+        WorkflowValidationError: with everything that is wrong, each with its fix.
+    """
+
+    def __init__(self, name: str, steps: Iterable[Step], **options: Unpack[OptionKeywords]) -> None:
+        super().__init__(name, steps, WorkflowOptions(**options))
+        state_types = [] if self.options.state_type is None else [self.options.state_type]
+        self.codec = Codec(self.event_classes.values(), state_types)
+
+    async def run(self, input: object = None, *, metadata: dict[str, Any] | None = None) -> WorkflowResult:  # noqa: A002 - the contract's name
+        """Run to the end; a checkpoint. ``input`` becomes a ``StartEvent`` unless it is an event.
+
+        Raises:
+            WorkflowError: why the run failed; exactly one exception, never a group.
+        """
+        async with self.start(input, metadata=metadata) as run:
+            return await run.result()
+
+    def start(self, input: object = None, *, metadata: dict[str, Any] | None = None) -> "RunBlock":  # noqa: A002 - the contract's name
+        """A run as an async context manager: ``async with workflow.start(...) as run``.
+
+        When the block ends the run ends: one that still runs is aborted. A failure that nobody took through
+        ``run.result()`` is raised then.
+
+        Args:
+            input: becomes a ``StartEvent`` unless it is an event.
+            metadata: anything that steps shall find in ``ctx.metadata``.
+        """
+        event = input if isinstance(input, Event) else StartEvent(input)
+        runner = Runner(self, new_state(self, os.urandom(16).hex()), self.codec, dict(metadata or {}))
+        return RunBlock(WorkflowRun(self, runner), runner, event, time.time() - trio.current_time())
+
+    def describe(self) -> WorkflowDescription:
+        """The graph of the workflow: nodes (steps and ends) and edges (events)."""
+        return describe(self)
+
+    def to_mermaid(self) -> str:
+        """The graph as a Mermaid flowchart."""
+        return to_mermaid(self.describe())
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.name!r} with {len(self.steps)} steps>"
+
+
