@@ -5,6 +5,7 @@ a nursery inside the step, and from the worker thread of a plain ``def`` step (t
 """
 
 import inspect
+from math import inf
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -237,7 +238,8 @@ class Context(ContextParameter, Generic[S]):
 
     async def _ask(self, question: InputRequestEvent) -> Any:
         parking = Parking()
-        self.post(InputRequested(self.call, question, parking, self.runner.clock()))
+        is_bounded = trio.current_effective_deadline() != inf
+        self.post(InputRequested(self.call, question, parking, is_bounded, self.runner.clock()))
         try:
             return await parking.wait()
         except trio.Cancelled:

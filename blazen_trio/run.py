@@ -1,8 +1,9 @@
 """``WorkflowRun``: the handle of one run, and the block that it lives in."""
 
 import copy
+import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import attrs
 import trio
@@ -127,12 +128,7 @@ class WorkflowRun:
             await runner.finished.wait()
         else:
             await checkpoint()
-        self._is_taken = True
-        outcome = runner.state.outcome
-        assert outcome is not None
-        if outcome.error is not None:
-            raise_outcome(outcome)
-        return self._make_result(outcome)
+        return self.take_result()
 
     async def abort(self, reason: str | None = None) -> None:
         """End the run now, and wait until none of its calls runs any more; a checkpoint. Harmless after the end."""
@@ -221,10 +217,15 @@ class WorkflowRun:
         outcome = self._runner.state.outcome
         return outcome is not None and outcome.error is not None and not self._is_taken
 
-    def _make_result(self, outcome: Outcome) -> WorkflowResult:
-        event = outcome.event
-        assert event is not None
-        return WorkflowResult(self.run_id, event, result_of(event), self.usage_total, self.cost_total_usd)
+    def take_result(self) -> WorkflowResult:
+        """The result of the run, which is over; raises its error."""
+        self._is_taken = True
+        state = self._runner.state
+        assert state.outcome is not None
+        event = state.outcome.event
+        if event is None:
+            raise_outcome(state.outcome)
+        return WorkflowResult(state.run_id, event, result_of(event), state.usage, state.cost_usd)
 
     def _refuse_own_task(self, verb: str) -> None:
         if self._runner.is_own_task():
@@ -241,19 +242,35 @@ class RunBlock:
     Entering is not a checkpoint, leaving is.
     """
 
-    def __init__(self, run: WorkflowRun, runner: Runner, event: Event, wall_offset: float) -> None:
+    __slots__ = ("_event", "_manager", "_run", "_runner")
+
+    def __init__(self, run: WorkflowRun, runner: Runner, event: Event) -> None:
         self._run = run
         self._runner = runner
         self._event = event
-        self._wall_offset = wall_offset
         self._manager = trio.open_nursery()
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> WorkflowRun:
         runner = self._runner
         runner.nursery = await self._manager.__aenter__()
-        runner.post(RunStarted(runner.clock(), self._event, self._wall_offset))
+        now = runner.clock()
+        runner.post(RunStarted(now, self._event, time.time() - now))
         return self._run
+
+    async def run_to_end(self) -> WorkflowResult:
+        """Run without a handle: the end of the run is the end of its last task."""
+        await self.__aenter__()
+        await self._leave_nursery(None)
+        return self._run.take_result()
+
+    async def _leave_nursery(self, body_error: BaseException | None) -> None:
+        """Wait until the run's last task has ended. What leaves is one exception, not the group that Trio wraps it in."""
+        try:
+            await self._manager.__aexit__(None, None, None)
+        except BaseException as error:  # noqa: BLE001 - raised again, alone
+            if body_error is None:
+                raise alone(error) from None
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
@@ -263,15 +280,9 @@ class RunBlock:
         if runner.state.outcome is None:
             runner.post(AbortRequested(runner.clock(), "its block ended"))
             self._run._is_taken = True  # noqa: SLF001 - the handle's own block
-        try:
-            await self._manager.__aexit__(None, None, None)
-        except BaseException as error:  # noqa: BLE001 - goes on, without the group that Trio wraps it in
-            if exc is None:
-                raise alone(error) from None
+        await self._leave_nursery(exc)
         if exc is None and self._run.has_untaken_failure:
-            outcome = runner.state.outcome
-            assert outcome is not None
-            raise_outcome(outcome)
+            self._run.take_result()
         return False
 
 
@@ -322,7 +333,7 @@ def result_of(event: Event) -> Any:
     return event.result if type(event) is StopEvent else event
 
 
-def raise_outcome(outcome: Outcome) -> None:
+def raise_outcome(outcome: Outcome) -> NoReturn:
     """Raise the error of a run: a copy, since one exception object would collect the tracebacks of all who wait.
 
     Raises:

@@ -6,6 +6,7 @@
 * ``post`` is ``feed`` for everybody but workers: it wakes a worker if there is work now, and gives back the machine's reply.
 """
 
+import functools
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -77,6 +78,7 @@ class Runner:
         "_deadline",
         "_ended",
         "_grace",
+        "_is_doing_later",
         "_later",
         "_quiet",
         "_rejection",
@@ -131,7 +133,8 @@ class Runner:
         self._timers: Timers | None = None
         self._call_timers: dict[Call, Timer] = {}
         self._deadline: Timer | None = None
-        self._later: list[Callable[[], None]] = []
+        self._later: deque[Callable[[], None]] = deque()
+        self._is_doing_later = False
         self._reply: Any = None
         self._rejection: Exception | None = None
 
@@ -163,10 +166,14 @@ class Runner:
         self._later.append(action)
 
     def _do_later(self) -> None:
-        while self._later:
-            actions, self._later = self._later, []
-            for action in actions:
-                action()
+        if self._is_doing_later:  # what an action leaves for later is done by the loop that runs already, not on top of it
+            return
+        self._is_doing_later = True
+        try:
+            while self._later:
+                self._later.popleft()()
+        finally:
+            self._is_doing_later = False
 
     # --- Workers and tasks -----------------------------------------------------------------------------------------------
 
@@ -185,11 +192,13 @@ class Runner:
     def start_task(self, function: Callable[[], Any]) -> None:
         """Start a task of the run, with the run's own context variables."""
         assert self.nursery is not None
-        self.variables.run(self.nursery.start_soon, function)
+        name = f"{function.__qualname__} of run {self.run_id}"
+        self.variables.run(functools.partial(self.nursery.start_soon, function, name=name))
 
     def worker_left(self, worker: Worker) -> None:
         """A worker ended: because there was no more to do, or because a call left it unusable."""
         self.workers.discard(worker)
+        self.slice.forget(worker)
         if self.armed is worker:
             self.armed = None
         if self.ready and self.armed is None and self.state.outcome is None:

@@ -19,6 +19,11 @@ class Timer:
     is_cancelled: bool = attrs.field(default=False, order=False)
 
 
+def _refuse(_function: Callable[[], object]) -> None:
+    message = "these timers are closed"
+    raise RuntimeError(message)
+
+
 class Timers:
     """The times of one run. ``set`` and ``cancel`` are synchronous; due timers fire in the order of their times."""
 
@@ -48,6 +53,7 @@ class Timers:
         """Forget all timers and end the task."""
         self._is_closed = True
         self._heap.clear()
+        self._start_task = _refuse
         if self._scope is not None:
             self._scope.cancel()
 

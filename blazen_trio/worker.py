@@ -24,7 +24,7 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled, current_task, wai
 
 from blazen_trio.context import Context
 from blazen_trio.core.calls import Call
-from blazen_trio.core.messages import EventSent, StepFailed, StepInterrupted, StepSucceeded
+from blazen_trio.core.messages import AbortRequested, StepFailed, StepInterrupted, StepSucceeded
 from blazen_trio.core.results import check_yielded, read_result
 from blazen_trio.core.status import RunStatus
 from blazen_trio.core.steps import StepKind
@@ -83,8 +83,18 @@ class Worker:
                 with self._scope:
                     is_needed = await self._take_calls()
                 self._account_for_cancel()
+        except BaseException:
+            self._abandon()
+            raise
         finally:
             self.runner.worker_left(self)
+
+    def _abandon(self) -> None:
+        """The whole run was cancelled from outside: it is over, also for a body that shields itself and waits for it."""
+        now = self.runner.clock()
+        self.runner.feed(AbortRequested(now, "cancelled from outside"))
+        if self.call is not None:
+            self._tell(StepInterrupted(self.call, now))
 
     async def _take_calls(self) -> bool:
         """Run calls; true if the scope must be replaced, false if the worker is not needed any more."""
@@ -115,7 +125,11 @@ class Worker:
             else:
                 message = StepSucceeded(call, result, clock())
             self._tell(message)
-            if copy_context() != base:
+            try:
+                is_changed = copy_context() != base
+            except Exception:  # noqa: BLE001 - values are compared with their own __eq__, which may raise anything
+                is_changed = True
+            if is_changed:
                 return False
             if self.reason is not None:
                 return True
@@ -153,7 +167,7 @@ class Worker:
         if call is None:
             return
         now = self.runner.clock()
-        if reason is None:
+        if reason is None or reason is RENEW:
             failure = timeout_failure(call, self.runner.run_id)
             self._tell(StepFailed(call, failure, now, random.random()))  # noqa: S311 - jitter
         else:
@@ -246,6 +260,16 @@ class Worker:
 
 
 trio_infinity: Final = float("inf")
+
+
+def let_interrupt(function: Any) -> None:
+    """Let ``KeyboardInterrupt`` strike inside a step function, which is called from protected frames."""
+    while hasattr(function, "func"):  # functools.partial
+        function = function.func
+    if not hasattr(function, "__code__"):
+        function = type(function).__call__
+    if hasattr(function, "__code__"):
+        trio.lowlevel.disable_ki_protection(function)
 
 
 @types.coroutine

@@ -1,11 +1,8 @@
 """``Workflow``: steps and options, checked when it is built; it makes runs."""
 
 import os
-import time
 from collections.abc import Iterable
 from typing import Any, Unpack
-
-import trio
 
 from blazen_trio.codec import Codec
 from blazen_trio.core.definition import OptionKeywords, WorkflowDefinition, WorkflowOptions
@@ -46,13 +43,15 @@ class Workflow(WorkflowDefinition):
     async def run(self, input: object = None, *, metadata: dict[str, Any] | None = None) -> WorkflowResult:  # noqa: A002 - the contract's name
         """Run to the end; a checkpoint. ``input`` becomes a ``StartEvent`` unless it is an event.
 
+        A question that no ``input_handler`` answers is a ``RunStalledError`` here, when nothing else can go on: nobody
+        could answer it.
+
         Raises:
             WorkflowError: why the run failed; exactly one exception, never a group.
         """
-        async with self.start(input, metadata=metadata) as run:
-            return await run.result()
+        return await self._block(input, metadata, is_attended=False).run_to_end()
 
-    def start(self, input: object = None, *, metadata: dict[str, Any] | None = None) -> "RunBlock":  # noqa: A002 - the contract's name
+    def start(self, input: object = None, *, metadata: dict[str, Any] | None = None) -> RunBlock:  # noqa: A002 - the contract's name
         """A run as an async context manager: ``async with workflow.start(...) as run``.
 
         When the block ends the run ends: one that still runs is aborted. A failure that nobody took through
@@ -62,9 +61,13 @@ class Workflow(WorkflowDefinition):
             input: becomes a ``StartEvent`` unless it is an event.
             metadata: anything that steps shall find in ``ctx.metadata``.
         """
-        event = input if isinstance(input, Event) else StartEvent(input)
-        runner = Runner(self, new_state(self, os.urandom(16).hex()), self.codec, dict(metadata or {}))
-        return RunBlock(WorkflowRun(self, runner), runner, event, time.time() - trio.current_time())
+        return self._block(input, metadata, is_attended=True)
+
+    def _block(self, start: object, metadata: dict[str, Any] | None, *, is_attended: bool) -> RunBlock:
+        event = start if isinstance(start, Event) else StartEvent(start)
+        state = new_state(self, os.urandom(16).hex(), is_attended=is_attended)
+        runner = Runner(self, state, self.codec, dict(metadata or {}))
+        return RunBlock(WorkflowRun(self, runner), runner, event)
 
     def describe(self) -> WorkflowDescription:
         """The graph of the workflow: nodes (steps and ends) and edges (events)."""

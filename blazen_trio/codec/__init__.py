@@ -1,10 +1,26 @@
-"""Exact and strict coding of values and events: see `Codec`, and `text` for JSON and MessagePack.
+"""What leaves the process, and what may come in: exact one way, strict the other.
 
-plain     what plain data is, markers, limits            leaves    types beyond JSON, one form each
-values    any value to self-describing data and back     classes   the classes a codec knows, by name
+```
+text       plain data as JSON and MessagePack
+codec      Codec: the one object a workflow has of all this
+records    annotations to shapes; records and unions        classes   the classes one codec knows, by name
+shapes     a value whose annotation says what it is         values    a value that says what it is
+walkers    going down into containers, within limits        leaves    types that hold nothing else
+plain      what plain data is, the limits, `DecodeError`
+```
 """
 
-from blazen_trio.codec.codec import Codec
+from blazen_trio.codec.codec import BUILT_IN_EVENTS, Codec
 from blazen_trio.codec.plain import DecodeError, Plain
+from blazen_trio.codec.text import from_json, from_msgpack, to_json, to_msgpack
 
-__all__ = ["Codec", "DecodeError", "Plain"]
+__all__ = [
+    "BUILT_IN_EVENTS",
+    "Codec",
+    "DecodeError",
+    "Plain",
+    "from_json",
+    "from_msgpack",
+    "to_json",
+    "to_msgpack",
+]

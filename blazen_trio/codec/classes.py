@@ -14,14 +14,14 @@ The rules of this file:
 import dataclasses
 import enum
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, cast, get_args, get_type_hints
+from typing import Annotated, Any, Final, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
 from blazen_trio.codec.plain import INT_MAX, INT_MIN, SESSION_REF, DecodeError, Plain
 from blazen_trio.codec.walkers import Encoder, Loader, Reader, Refused, Writer
 from blazen_trio.core.errors import describe_exception
-from blazen_trio.core.events import Event, field_types, live_fields
+from blazen_trio.core.events import Event, Live, field_types, live_fields
 
 __all__ = [
     "Classes",
@@ -39,6 +39,7 @@ OBJECT: Final = "__blazen_object__"
 EVENT: Final = "__blazen_event__"
 ENUM: Final = "__blazen_enum__"
 
+_LIVE_MARK: Final = get_args(Live[object])[1]
 _SHOWN: Final = 60
 """So many characters of a foreign name are repeated in an error."""
 
@@ -141,15 +142,23 @@ def _init_only(cls: type[object], arguments: Mapping[str, str]) -> list[str]:
 
 
 def types_of(cls: type[object]) -> dict[str, Any]:
-    """The field types of an attrs class or dataclass; raises `TypeError` if a text annotation cannot be resolved."""
+    """The field types of an attrs class or dataclass.
+
+    A text annotation that cannot be resolved is a `TypeError` in an event class, and `Any` in other classes: those may
+    be a stranger's, and their objects are exact without annotations too.
+    """
     if issubclass(cls, Event):
         return field_types(cls)
     try:
         hints = get_type_hints(cls, include_extras=True)
-    except NameError as unknown:
-        raise TypeError(f"class {cls.__qualname__} has an annotation that cannot be resolved: {unknown}") from unknown
-    names = record_of(cls).arguments
-    return {name: hints.get(name, Any) for name in names}
+    except Exception:  # noqa: BLE001 - evaluating a stranger's annotations may raise anything
+        hints = {}
+    return {name: hints.get(name, Any) for name in record_of(cls).arguments}
+
+
+def is_live(annotation: object) -> bool:
+    """Whether this is `Live[...]`."""
+    return get_origin(annotation) is Annotated and _LIVE_MARK in get_args(annotation)[1:]
 
 
 def mentioned(roots: Iterable[object]) -> list[type]:
@@ -158,6 +167,8 @@ def mentioned(roots: Iterable[object]) -> list[type]:
     waiting = list(roots)
     while waiting:
         annotation = waiting.pop()
+        if is_live(annotation):
+            continue
         waiting.extend(get_args(annotation))
         origin = getattr(annotation, "__origin__", annotation)
         cls = getattr(origin, "__supertype__", origin)  # a NewType

@@ -56,8 +56,8 @@ class Codec:
     """Turns values and events into plain data and back, for the classes it was given.
 
     `events` are event classes; `classes` are other attrs classes, dataclasses and Enums (a state type, say). What
-    their field types mention is known too. Two classes of one name are a `ValueError`; an annotation that cannot be
-    resolved is a `TypeError`. The library's own events are always known.
+    their field types mention is known too. Two classes of one name are a `ValueError`; an annotation of an event class
+    that cannot be resolved is a `TypeError`. The library's own events are always known.
     """
 
     def __init__(self, events: Iterable[type[Event]] = (), classes: Iterable[type] = ()) -> None:

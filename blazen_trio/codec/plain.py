@@ -43,7 +43,7 @@ READ_DEPTH_MAX = 2 * DEPTH_MAX
 VALUES_MAX = 10_000_000
 """Values in one value, a shared part counted each time: 60 lists `[a, a]` inside each other are 2**60 values."""
 
-CONTAINER_COST = 4
+CONTAINER_COST = 10
 """A list or dict costs as much time to walk as this many values, and is counted so."""
 
 HASH_COLLISIONS_MAX = 1_000

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union, cast, get_args, get_origin, is_typeddict
 
-from blazen_trio.codec.classes import EVENT, OBJECT, Record, is_record, record_of, types_of
+from blazen_trio.codec.classes import EVENT, OBJECT, Record, is_live, is_record, record_of, types_of
 from blazen_trio.codec.leaves import LEAVES
 from blazen_trio.codec.plain import MARKER_PREFIX, DecodeError, Plain
 from blazen_trio.codec.shapes import (
@@ -41,7 +41,7 @@ from blazen_trio.codec.shapes import (
 )
 from blazen_trio.codec.values import DICT
 from blazen_trio.codec.walkers import Reader, Refused, Writer
-from blazen_trio.core.events import Event, Live
+from blazen_trio.core.events import Event
 
 __all__ = ["RecordShape", "Shapes"]
 
@@ -51,7 +51,6 @@ Scratch: TypeAlias = Callable[[], Writer]
 UNION_TAG: Final = "_type"
 """The key that names the class, among the fields of a record in a union."""
 
-_LIVE_MARK: Final = get_args(Live[object])[1]
 _SIMPLE: Final[Mapping[object, Shape]] = {
     Any: ANYTHING,
     object: ANYTHING,
@@ -221,7 +220,7 @@ class Shapes:
             return self.of(alias)
         origin, parts = get_origin(annotation), get_args(annotation)
         if origin is Annotated:
-            return LIVE if _LIVE_MARK in parts[1:] else self.of(parts[0])
+            return LIVE if is_live(annotation) else self.of(parts[0])
         if origin is Union or origin is UnionType:
             return self._union(annotation, parts)
         if origin is Literal:

@@ -64,7 +64,7 @@ class Signature:
 
     event_parameter: str
     context_parameter: str | None
-    by_keyword: bool
+    by_keyword: frozenset[str]
     context_first: bool
     accepts: tuple[type[Event], ...]
     is_join: bool
@@ -83,6 +83,7 @@ def read_signature(function: Callable[..., object], names: Mapping[str, object] 
     if parameters and parameters[0].name in ("self", "cls") and parameters[0].name not in hints:
         del parameters[0]  # a method inside its class body: bound later
     _check_annotated(function, parameters, hints)
+    by_keyword = _only_by_keyword(parameters)
     parameters = [p for p in parameters if p.name in hints]
     contexts = [p for p in parameters if _is_context(hints[p.name])]
     events = [p for p in parameters if p not in contexts and p.default is inspect.Parameter.empty]
@@ -92,7 +93,7 @@ def read_signature(function: Callable[..., object], names: Mapping[str, object] 
     return Signature(
         event_parameter=event.name,
         context_parameter=context.name if context else None,
-        by_keyword=any(p.kind is inspect.Parameter.KEYWORD_ONLY for p in events + contexts),
+        by_keyword=by_keyword.intersection(p.name for p in events[:1] + contexts),
         context_first=context is not None and parameters.index(context) < parameters.index(event),
         accepts=accepts,
         is_join=is_join,
@@ -174,6 +175,16 @@ def _check_parameters(
             f"classes or list[EventClass]; found: {found}"
         )
         raise TypeError(message)
+
+
+def _only_by_keyword(parameters: list[inspect.Parameter]) -> frozenset[str]:
+    """The parameters that no position reaches: keyword-only ones, and those behind one that keeps its default."""
+    reached = 0
+    for each in parameters:
+        if each.kind is each.KEYWORD_ONLY or each.default is not each.empty:
+            break
+        reached += 1
+    return frozenset(each.name for each in parameters[reached:])
 
 
 def _read_event(name: str, annotation: object) -> tuple[tuple[type[Event], ...], bool]:

@@ -84,7 +84,7 @@ def _targets(definition: WorkflowDefinition, plan: StepPlan, emitted: type[Event
     if issubclass(emitted, StopEvent):
         yield Edge(plan.name, STOP, emitted.event_type, is_fan_out)
         return
-    route = definition.routing.route(emitted)
+    route = definition.routing.routes[emitted]
     if issubclass(emitted, InputRequestEvent) and route.is_question:
         yield Edge(plan.name, INPUT, emitted.event_type, is_fan_out)
     for taker in (*route.plans, *route.joins):

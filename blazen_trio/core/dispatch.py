@@ -7,7 +7,7 @@ verb changes the state and appends effects; none of them calls user code.
 from collections.abc import Sequence
 from typing import Any
 
-from blazen_trio.core.calls import JOIN_PLACE, Batch, Call, Lane, Order, derive_id
+from blazen_trio.core.calls import JOIN_PLACE, ROOT_ID, Batch, Call, Lane, Order, derive_id
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.effects import (
     CancelCalls,
@@ -38,6 +38,9 @@ from blazen_trio.core.scopes import Item, Scope
 from blazen_trio.core.state import Emission, Question, RunState
 from blazen_trio.core.status import RunStatus
 
+RUNNING, PAUSED, AWAITING_INPUT = RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.AWAITING_INPUT
+"""As globals: reading a member of an enum class costs ten times as much in Python 3.11."""
+
 
 class Dispatcher:
     """A run's definition and state, the effects of the message at hand, and the verbs that handlers use.
@@ -48,11 +51,12 @@ class Dispatcher:
         is_watched: somebody wants to hear what happens (a subscriber, or the history is kept).
     """
 
-    __slots__ = ("definition", "effects", "is_observed", "is_stopped", "is_watched", "now", "state")
+    __slots__ = ("definition", "effects", "is_observed", "is_stopped", "is_watched", "now", "routes", "state")
 
     def __init__(self, definition: WorkflowDefinition, state: RunState) -> None:
         self.definition = definition
         self.state = state
+        self.routes = definition.routing.routes
         self.effects: list[Effect] = []
         self.now = 0.0
         self.is_observed = False
@@ -65,8 +69,8 @@ class Dispatcher:
         """Bring one event to everybody who accepts it; ``parent`` and ``place`` make the ids of what it causes."""
         state = self.state
         state.emitted += 1
-        route = self.definition.routing.route(event.__class__)
-        if state.status is RunStatus.PAUSED:
+        route = self.routes[event.__class__]
+        if state.status is PAUSED:
             self._queue(Emission((event,), parent, place, scope, order, recoveries))
             return
         if self.is_watched:
@@ -84,7 +88,7 @@ class Dispatcher:
         """Bring the items of a fan-out to everybody who accepts them, without looking at each."""
         self.state.emitted += len(events)
         emission = Emission(events, parent, place, scope, None, recoveries)
-        if self.state.status is RunStatus.PAUSED:
+        if self.state.status is PAUSED:
             self._queue(emission)
         elif self._has_room(len(events), parent):
             self._route_batches(emission)
@@ -130,7 +134,7 @@ class Dispatcher:
 
     def _route_batches(self, emission: Emission) -> None:
         classes = dict.fromkeys(map(type, emission.events))
-        routes = {cls: self.definition.routing.route(cls) for cls in classes}
+        routes = {cls: self.routes[cls] for cls in classes}
         if any(route.is_stop for route in routes.values()):
             self.complete(next(event for event in emission.events if isinstance(event, StopEvent)))
             return
@@ -179,15 +183,15 @@ class Dispatcher:
         elif route.is_kept or (mailbox is not None and mailbox.has_waited(event.__class__)):
             self._mail(event, is_wanted=not (route.plans or route.joins))
         elif not (route.plans or route.joins):
-            self._nobody_accepts(event, emission.scope)
+            self._nobody_accepts(event, emission)
 
     def _collect(self, join: int, event: Event, emission: Emission, place: int, order: Order) -> None:
         item = Item(order, derive_id(emission.parent, place, join), emission.recoveries, event)
         emission.scope.collect(join, item)
         self.state.kept += 1
 
-    def _nobody_accepts(self, event: Event, scope: Scope) -> None:
-        source = self.state.last_step
+    def _nobody_accepts(self, event: Event, emission: Emission) -> None:
+        source = None if emission.parent == ROOT_ID else self.state.last_step
         self.fail(NoHandlerError(event.__class__.event_type, source, self.state.run_id))
 
     def _has_room(self, count: int, parent: int) -> bool:
@@ -221,7 +225,7 @@ class Dispatcher:
 
     def deliver(self, event_class: type[Event]) -> None:
         """Give mail of a class to those who wait for it, unless the run is paused."""
-        if self.state.status is RunStatus.PAUSED:
+        if self.state.status is PAUSED:
             return
         for waiter, event in self.mailbox().matches(event_class):
             self.unpark(waiter.call, is_question=False)
@@ -438,10 +442,10 @@ class Dispatcher:
             return
         if state.alive == 0 and state.senders == 0:
             self.fail(RunStalledError(state.last_step, self._open_joins(), state.run_id))
-        elif state.status is RunStatus.PAUSED:
+        elif state.status is PAUSED:
             if len(state.running) == state.parked:
                 self.effects.append(Quiesce())
-        elif state.questions or state.status is RunStatus.AWAITING_INPUT:
+        elif state.questions or state.status is AWAITING_INPUT:
             self._mind_questions()
 
     def _open_joins(self) -> tuple[str, ...]:
@@ -450,12 +454,22 @@ class Dispatcher:
     def _mind_questions(self) -> None:
         state = self.state
         is_awaiting = state.alive == state.asking > 0 and state.senders == 0
-        if is_awaiting and state.status is RunStatus.RUNNING:
-            state.status = RunStatus.AWAITING_INPUT
+        if is_awaiting and not state.is_attended and not any(each.is_bounded for each in state.questions.values()):
+            self._nobody_answers()
+        elif is_awaiting and state.status is RUNNING:
+            state.status = AWAITING_INPUT
             self.stop_clock()
-        elif not is_awaiting and state.status is RunStatus.AWAITING_INPUT:
-            state.status = RunStatus.RUNNING
+        elif not is_awaiting and state.status is AWAITING_INPUT:
+            state.status = RUNNING
             self.start_clock()
+
+    def _nobody_answers(self) -> None:
+        request_id, question = next(iter(self.state.questions.items()))
+        detail = (
+            f"it waits for an answer to {question.event.prompt!r} (request_id {request_id!r}), and Workflow.run() gives "
+            "nobody a way to answer; set input_handler=, or use start() and respond_to_input()"
+        )
+        self.fail(RunStalledError(self.state.last_step, (), self.state.run_id, detail))
 
     def start_clock(self) -> None:
         """Running time counts from now on."""

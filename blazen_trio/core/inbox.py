@@ -37,6 +37,7 @@ def event_sent(machine: Dispatcher, message: EventSent) -> None:
     place = record.emissions
     record.emissions += 1
     record.sent.append(message.event)
+    machine.state.last_step = call.step_name
     machine.route_one(message.event, call.id, place, fan_out, (place,), call.recoveries)
     machine.settle()
 

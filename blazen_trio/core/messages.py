@@ -209,11 +209,12 @@ class WaitEnded:
 
 @message
 class InputRequested:
-    """A call asks a question and waits for the answer."""
+    """A call asks a question and waits for the answer; ``is_bounded`` if only until a deadline of its own."""
 
     call: Call
     event: InputRequestEvent
     token: Any
+    is_bounded: bool
     at: float
 
 

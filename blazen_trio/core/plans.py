@@ -6,9 +6,10 @@ from typing import Any
 
 import attrs
 
+from blazen_trio.core.annotations import Signature
 from blazen_trio.core.events import Event
 from blazen_trio.core.retry import RetryConfig, RetryStack
-from blazen_trio.core.steps import Limiter, Step, StepKind
+from blazen_trio.core.steps import Limiter, Step, StepFunction, StepKind
 
 DEFAULT_MAX_CONCURRENCY = 100
 """Calls of one step that run at once unless the step says otherwise: a fan-out of 100,000 then needs 36 MiB and stalls
@@ -98,11 +99,21 @@ def _limit(step: Step) -> float:
 
 def _invoker(step: Step) -> Invoke:
     function, signature = step.function, step.signature
+    if signature is not None and signature.by_keyword:
+        return _keyword_invoker(function, signature)
     if signature is None or signature.context_parameter is None:
         return lambda event, _context: function(event)
-    if signature.by_keyword:
-        event_name, context_name = signature.event_parameter, signature.context_parameter
-        return lambda event, context: function(**{event_name: event, context_name: context})
     if signature.context_first:
         return lambda event, context: function(context, event)
     return function
+
+
+def _keyword_invoker(function: StepFunction, signature: Signature) -> Invoke:
+    event_name, context_name = signature.event_parameter, signature.context_parameter
+    if context_name is None:
+        return lambda event, _context: function(**{event_name: event})
+    if event_name not in signature.by_keyword:
+        return lambda event, context: function(event, **{context_name: context})
+    if context_name not in signature.by_keyword:
+        return lambda event, context: function(context, **{event_name: event})
+    return lambda event, context: function(**{event_name: event, context_name: context})

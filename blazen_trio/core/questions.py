@@ -36,7 +36,7 @@ def input_requested(machine: Dispatcher, message: InputRequested) -> None:
     if question is None or question.call is not call:
         machine.effects.append(Reject(InputRequestExistsError(event.request_id, state.run_id)))
         return
-    question.token = message.token
+    question.token, question.is_bounded = message.token, message.is_bounded
     machine.park(call, is_question=True)
     machine.settle()
 

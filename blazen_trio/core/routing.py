@@ -8,7 +8,7 @@ Rules of this file:
   shallowest depth below it. An expected join runs with ``[]`` when nothing was produced for it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 
@@ -52,21 +52,26 @@ class Route:
         return None if is_special else self.plans[0]
 
 
+class _Routes(dict[type[Event], Route]):
+    """Routes by class, found when first asked for: indexing it is the fastest way to a route."""
+
+    def __init__(self, find: Callable[[type[Event]], Route]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, event_class: type[Event]) -> Route:
+        route = self[event_class] = self._find(event_class)
+        return route
+
+
 class Routing:
-    """The routing tables of one workflow; lazily extended by classes that the workflow did not name."""
+    """The routing tables of one workflow; ``routes[event_class]`` works for classes that the workflow did not name, too."""
 
     def __init__(self, plans: Sequence[StepPlan], kept: Iterable[type[Event]]) -> None:
         self.plans = tuple(plans)
         self.kept = frozenset(kept) | {InputResponseEvent}
-        self._routes: dict[type[Event], Route] = {}
+        self.routes = _Routes(self._find)
         self._expected: dict[frozenset[type[Event]], tuple[int, ...]] = {}
-
-    def route(self, event_class: type[Event]) -> Route:
-        """The route of a class; constant time after its first use."""
-        route = self._routes.get(event_class)
-        if route is None:
-            route = self._routes[event_class] = self._find(event_class)
-        return route
 
     def _find(self, event_class: type[Event]) -> Route:
         takers = [plan for plan in self.plans if event_class in plan.step.accepts]
@@ -98,7 +103,7 @@ class Routing:
     def _find_expected(self, classes: frozenset[type[Event]]) -> tuple[int, ...]:
         depths: dict[int, int] = {}
         for event_class, depth in self.flows((each, 0) for each in self.expand(classes)):
-            for plan in self.route(event_class).joins:
+            for plan in self.routes[event_class].joins:
                 depths[plan.index] = min(depth, depths.get(plan.index, depth))
         shallowest = min(depths.values(), default=0)
         return tuple(sorted(index for index, depth in depths.items() if depth == shallowest))
@@ -117,7 +122,7 @@ class Routing:
 
     def _next_flows(self, flow: Flow) -> Iterator[Flow]:
         event_class, depth = flow
-        route = self.route(event_class)
+        route = self.routes[event_class]
         if issubclass(event_class, InputRequestEvent):
             yield InputResponseEvent, depth
         for plan in route.plans:

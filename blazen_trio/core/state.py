@@ -23,7 +23,10 @@ NO_USAGE = TokenUsage()
 
 @attrs.define(eq=False)
 class Question:
-    """An open question: of a call that waits for the answer, or an event that was routed (``call`` is ``None``)."""
+    """An open question: of a call that waits for the answer, or an event that was routed (``call`` is ``None``).
+
+    ``is_bounded``: the call waits only until a deadline of its own.
+    """
 
     event: InputRequestEvent
     id: int
@@ -32,6 +35,7 @@ class Question:
     recoveries: int
     call: Call | None = None
     token: Any = None
+    is_bounded: bool = False
 
 
 @attrs.define(eq=False)
@@ -58,6 +62,7 @@ class RunState:
         held_wakes: tasks to wake when the run goes on.
         collectors: buffers of ``collect_events`` by step and class.
         alive: calls (waiting, running, between attempts), routed questions and queued emissions: at 0 the run stalls.
+        is_attended: somebody holds the run's handle and can answer questions.
         asking: of ``alive``, those that only wait for answers.
         parked: running calls that sit in ``wait_for_event`` or ``request_input``.
         kept: events that wait for a join or a collector.
@@ -85,6 +90,7 @@ class RunState:
     progress: ProgressEvent | None = None
     usage: TokenUsage = NO_USAGE
     cost_usd: float = 0.0
+    is_attended: bool = True
     is_held: bool = False
     senders: int = 0
     alive: int = 0
@@ -121,9 +127,10 @@ class RunState:
         return self.cost_usd + sum(event.cost_usd or 0.0 for record in records for event in record.usage)
 
 
-def new_state(definition: WorkflowDefinition, run_id: str) -> RunState:
+def new_state(definition: WorkflowDefinition, run_id: str, *, is_attended: bool = True) -> RunState:
     """The state of a run that has not begun."""
     state = RunState(run_id, [Lane(plan) for plan in definition.plans])
+    state.is_attended = is_attended
     if definition.options.collect_history:
         state.history = deque(maxlen=HISTORY_EVENTS_MAX)
     return state

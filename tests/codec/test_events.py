@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NewType, Optional, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NewType, Optional, TypedDict, TypeVar, cast
 from uuid import UUID
 
 import attrs
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,9 @@ from blazen_trio.core.events import (
     UsageEvent,
 )
 from tests.codec.values_for_tests import Circle, Colour, Level, Moved, Point, Right, Square, Tree, same, values
+
+if TYPE_CHECKING:
+    from typing import Any as OnlyForCheckers
 
 T = TypeVar("T")
 Kilo = NewType("Kilo", int)
@@ -262,6 +266,41 @@ def test_a_live_field_goes_through_the_session_refs():
         codec.event_to_plain(Opened(lock))
     with pytest.raises(EventDecodeError, match="session ref"):
         codec.event_from_plain(codec.event_to_plain(Opened(lock), keep))
+
+
+def test_a_class_behind_live_is_not_looked_into():
+    class Holding(Event):
+        done: Live[trio.Event]
+        limit: Live[list[trio.CapacityLimiter]]
+
+    event = Holding(trio.Event(), [])
+    plain = Codec([Holding]).event_to_plain(event, lambda value: type(value).__name__)
+    assert plain["data"] == {"done": {"__blazen_session_ref__": "Event"}, "limit": {"__blazen_session_ref__": "list"}}
+
+
+def test_a_class_with_annotations_that_mean_nothing_here_is_still_exact():
+    @attrs.frozen
+    class Foreign:
+        x: "OnlyForCheckers"
+
+    class Wrapped(Event):
+        foreign: Foreign
+
+    codec = Codec([Wrapped])
+    event = Wrapped(Foreign((1, 2)))
+    assert same(codec.event_from_plain(codec.event_to_plain(event)), event)
+
+
+def test_a_subclass_where_its_base_is_annotated_says_what_it_is():
+    @attrs.frozen
+    class Point3(Point):
+        z: int = 0
+
+    event = Moved(Point3(1, 2, 3))
+    codec = Codec([Moved], [Point3])
+    assert same(codec.event_from_plain(codec.event_to_plain(event)), event)
+    with pytest.raises(EncodeError, match="not known"):
+        Codec([Moved]).event_to_plain(event)
 
 
 def test_an_event_that_contains_itself_is_refused():

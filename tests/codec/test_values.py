@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import attrs
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from blazen_trio.codec import Codec, DecodeError, Plain
 from blazen_trio.codec.text import from_json, from_msgpack, to_json, to_msgpack
+from blazen_trio.codec.values import TAGS
 from blazen_trio.core.errors import EncodeError
 from tests.codec.values_for_tests import Circle, Colour, Level, Moved, Point, Right, Square, Tree, same, values
 
@@ -260,3 +262,23 @@ def test_an_int_of_any_size_is_exact():
         assert CODEC.from_plain(from_json(to_json(CODEC.to_plain(value, "x")))) == value
     with pytest.raises(EncodeError):
         CODEC.to_plain({10**5_000: object()}, "x")
+
+
+tags = st.sampled_from([*TAGS, "__blazen_object__", "__blazen_enum__", "__blazen_event__", "__blazen_no__", "a"])
+odd_scalars = st.sampled_from(
+    [None, True, 0, 7, 2**62, -1, 0.5, "", "Point", "Colour", "RED", "shop.moved", "0x1", "x", "to"]
+)
+forged = st.recursive(
+    odd_scalars | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(tags | st.just("x"), inner, max_size=2),
+    max_leaves=10,
+)
+
+
+@given(forged)
+def test_forged_data_is_a_value_or_a_decode_error(plain):
+    try:
+        value = CODEC.from_plain(plain)
+    except DecodeError:
+        return
+    assert same(CODEC.from_plain(CODEC.to_plain(value, "x")), value)

@@ -1,0 +1,138 @@
+"""W8: memory of runs that wait for input, beside a bare nursery with one sleeping task; each count in a fresh interpreter.
+
+Each run has a task of the program's own that holds it open (``async with workflow.start()``) and waits for its result, as a
+server would have it, and so has each bare nursery. One task with an ``AsyncExitStack`` cannot hold so many: Trio walks nested
+nurseries recursively, and Python's recursion limit ends the program.
+
+``tracemalloc`` counts what Python allocated, exactly; "resident" is what the operating system gave for that, which is only
+told, and only where ``/proc`` tells it.
+
+As a program: ``python -m benchmarks.waiting traced|resident bare|routed|inline COUNT`` prints kB each.
+"""
+
+import gc
+import os
+import sys
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from benchmarks.fresh import figure_of
+from benchmarks.measuring import Case, Goal, Scale, check
+from blazen_trio import (
+    Context,
+    InputRequestEvent,
+    InputResponseEvent,
+    RunStatus,
+    StartEvent,
+    StopEvent,
+    Workflow,
+    WorkflowRun,
+    step,
+)
+
+STATM: Final = Path("/proc/self/statm")
+GOAL: Final = Goal(8.0, "at most", of="median")
+
+Runs = list[WorkflowRun]
+Hold = Callable[[Runs], Awaitable[None]]
+
+
+@step
+async def ask(event: StartEvent) -> InputRequestEvent:
+    return InputRequestEvent(prompt="Go on?")
+
+
+@step
+async def finish(event: InputResponseEvent) -> StopEvent:
+    return StopEvent(event.response)
+
+
+@step
+async def ask_inline(event: StartEvent, ctx: Context) -> StopEvent:
+    return StopEvent(await ctx.request_input("Go on?"))
+
+
+async def hold_run(workflow: Workflow, runs: Runs) -> None:
+    async with workflow.start() as run:
+        runs.append(run)
+        await run.result()
+
+
+async def hold_nursery(_runs: Runs) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+
+
+HOLDS: Final[dict[str, Hold]] = {
+    "bare": hold_nursery,
+    "routed": partial(hold_run, Workflow("routed", [ask, finish])),
+    "inline": partial(hold_run, Workflow("inline", [ask_inline])),
+}
+
+
+def cases(scale: Scale) -> list[Case]:
+    count = scale.size(10_000)
+    found = [
+        _case(f"{count:,} runs waiting for input", "traced", "routed", count, GOAL),
+        _case(f"{count:,} runs waiting in request_input", "traced", "inline", count),
+    ]
+    if STATM.exists():
+        found.append(_case(f"{count:,} runs waiting for input, resident", "resident", "routed", count))
+    return found
+
+
+def _case(name: str, meter: str, held: str, count: int, goal: Goal | None = None) -> Case:
+    def figure(what: str) -> float:
+        return figure_of("-m", "benchmarks.waiting", meter, what, str(count))
+
+    return Case(name, "kB/run", engine=partial(figure, held), baseline=partial(figure, "bare"), goal=goal)
+
+
+# --- In the fresh interpreter --------------------------------------------------------------------------------------------
+
+
+def traced_bytes() -> int:
+    """What Python has allocated since tracing began."""
+    return tracemalloc.get_traced_memory()[0]
+
+
+def resident_bytes() -> int:
+    """What the operating system gave to this process."""
+    return int(STATM.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def kb_each(hold: Hold, count: int, used_bytes: Callable[[], int]) -> float:
+    """Hold ``count`` of them open: kB for each."""
+    runs: Runs = []
+    async with trio.open_nursery() as nursery:
+        await _hold_open(nursery, hold, 1, runs)  # what is made once is none of theirs
+        before = used_bytes()
+        await _hold_open(nursery, hold, count, runs)
+        each = (used_bytes() - before) / count / 1_000
+        check(all(run.status is RunStatus.AWAITING_INPUT for run in runs), "a run does not wait for input")
+        nursery.cancel_scope.cancel()
+    return each
+
+
+async def _hold_open(nursery: trio.Nursery, hold: Hold, count: int, runs: Runs) -> None:
+    for _ in range(count):
+        nursery.start_soon(hold, runs)
+    await wait_all_tasks_blocked()
+    gc.collect()
+
+
+def main(meter: str, held: str, count: str) -> None:
+    if meter == "traced":
+        tracemalloc.start()
+    used_bytes = traced_bytes if meter == "traced" else resident_bytes
+    print(trio.run(kb_each, HOLDS[held], int(count), used_bytes))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
