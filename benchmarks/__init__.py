@@ -16,10 +16,10 @@
 
 Rules of this package:
 
-* A figure without its baseline says little, since machines differ and are shared. Baseline and engine take turns within one
-  process, and the ratio is the median of the ratios of neighbours: noise of the machine hits both.
-* What is compared with a stored result is the ratio. It still moves by several percent on a busy machine, the more the fewer
-  cores there are; hence the threshold of ``--compare``.
+* A figure without its baseline says little, since machines differ and are shared. Baseline and engine take turns
+  within one process, and the ratio is the median of the ratios of neighbours: noise of the machine hits both.
+* What is compared with a stored result is the ratio. It still moves by several percent on a busy machine, the more
+  the fewer cores there are; hence the threshold of ``--compare``.
 * Garbage is collected before each repetition, and the collector stays on, as in a user's program.
 * A work that loses, doubles or misorders anything raises instead of giving a figure.
 """

@@ -1,7 +1,7 @@
 """The command line of the benchmarks.
 
-Exit codes: 0; 1 with ``--compare`` if a ratio is worse than the stored one by more than ``--threshold`` percent; 2 for wrong
-arguments. A goal that is not met is shown but is no failure, since machines are noisy: failing is for ``--compare``.
+Exit codes: 0; 1 with ``--compare`` if a ratio is worse than the stored one by more than ``--threshold`` percent; 2 for
+wrong arguments. A goal that is not met is shown but is no failure: that is what ``--compare`` is for.
 """
 
 import argparse

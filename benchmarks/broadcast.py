@@ -1,10 +1,11 @@
 """W4: stream events written by one step, read by 1, 10 and 100 subscribers; bare Trio has a memory channel for each.
 
-The step writes 1,000 events between two checkpoints. Without any checkpoint it would write all 20,000 before a reader ran once,
-and a stream keeps 10,000 (``stream_buffer``); a step that awaits now and then, as any real one does, lets its readers keep up.
-Time runs from the start of the run until the last subscriber has read the last event, so writing counts too.
+The step writes 1,000 events between two checkpoints. Without any checkpoint it would write all 20,000 before a reader
+ran once, and a stream keeps 10,000 (``stream_buffer``); a step that awaits now and then, as any real one does, lets its
+readers keep up. Time runs from the start of the run until the last subscriber has read the last event: writing counts.
 """
 
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -73,11 +74,11 @@ async def _read_stream(run: WorkflowRun, copies: list[list[Event]]) -> None:
 
 
 async def channel_to(subscribers: int, words: list[Word], copies: list[list[Event]]) -> None:
-    """Bare Trio's way: a memory channel each, as large as the engine's buffer."""
+    """Bare Trio's way: a memory channel each; without a bound, since a reader takes one event at each pass of Trio."""
     senders: list[trio.MemorySendChannel[Word]] = []
     async with trio.open_nursery() as nursery:
         for _ in range(subscribers):
-            sender, receiver = trio.open_memory_channel[Word](WORKFLOW.options.stream_buffer)
+            sender, receiver = trio.open_memory_channel[Word](math.inf)
             senders.append(sender)
             nursery.start_soon(_read_channel, receiver, copies)
         await write_in_bursts(partial(_send_to_all, senders), words)

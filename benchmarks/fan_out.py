@@ -1,7 +1,7 @@
 """W2: a fan-out with a join. An item is two calls' worth: its own step, and its place in the join.
 
-The lateness is that of a second task that wants to wake each millisecond while the fan-out runs; beside it stands the lateness
-while bare Trio starts a task for each item, all at once.
+The lateness is that of a second task that wants to wake each millisecond while the fan-out runs; beside it stands the
+lateness while bare Trio starts a task for each item, all at once.
 """
 
 from collections.abc import Awaitable, Callable

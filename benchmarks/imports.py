@@ -1,7 +1,7 @@
 """W9: ``import blazen_trio`` in a fresh interpreter, beside importing its dependencies there.
 
-The clock runs inside the interpreter, around the import alone: Python's own start would only hide what the package adds. The
-second case counts only those dependencies that the package really loads, so it shows what the package's own modules cost.
+The clock runs inside the interpreter, around the import alone: Python's own start would only hide what the package
+adds. The second case counts only those dependencies that the package really loads: it shows what its own modules add.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Results for people and for programs: tables, the JSON file, and the comparison with a stored one.
 
-The file is ``{"machine": {...}, "results": [{"work", "case", "unit", "median", "min", "max", "baseline", "ratio", "goal",
-"rule", "met"}, ...]}``; see ``Result``. ``ratio``, ``goal``, ``rule`` and ``met`` may be null.
+The file is ``{"machine": {...}, "results": [{"work", "case", "unit", "median", "min", "max", "baseline", "ratio",
+"goal", "rule", "met"}, ...]}``; see ``Result``. ``ratio``, ``goal``, ``rule`` and ``met`` may be null.
 """
 
 import json
@@ -75,7 +75,7 @@ def _markdown_row(result: Result) -> tuple[str, ...]:
     return (work, case, f"{median} {unit} ({low} to {high})", f"{baseline} {unit}", ratio, judged)
 
 
-# --- The file ------------------------------------------------------------------------------------------------------------
+# --- The file ---------------------------------------------------------------------------------------------------------
 
 
 def write(path: Path, results: Iterable[Result]) -> None:

@@ -1,11 +1,11 @@
-"""W8: memory of runs that wait for input, beside a bare nursery with one sleeping task; each count in a fresh interpreter.
+"""W8: memory of runs that wait for input, beside a bare nursery with one sleeping task; each in a fresh interpreter.
 
-Each run has a task of the program's own that holds it open (``async with workflow.start()``) and waits for its result, as a
-server would have it, and so has each bare nursery. One task with an ``AsyncExitStack`` cannot hold so many: Trio walks nested
-nurseries recursively, and Python's recursion limit ends the program.
+Each run has a task of the program's own that holds it open (``async with workflow.start()``) and waits for its result,
+as a server would have it, and so has each bare nursery. One task with an ``AsyncExitStack`` cannot hold so many: Trio
+walks nested nurseries recursively, and Python's recursion limit ends the program.
 
-``tracemalloc`` counts what Python allocated, exactly; "resident" is what the operating system gave for that, which is only
-told, and only where ``/proc`` tells it.
+``tracemalloc`` counts what Python allocated, exactly; "resident" is what the operating system gave for that, which is
+only told, and only where ``/proc`` tells it.
 
 As a program: ``python -m benchmarks.waiting traced|resident bare|routed|inline COUNT`` prints kB each.
 """
@@ -67,6 +67,7 @@ async def hold_run(workflow: Workflow, runs: Runs) -> None:
 async def hold_nursery(_runs: Runs) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.sleep_forever)
+        await trio.sleep_forever()
 
 
 HOLDS: Final[dict[str, Hold]] = {
@@ -94,7 +95,7 @@ def _case(name: str, meter: str, held: str, count: int, goal: Goal | None = None
     return Case(name, "kB/run", engine=partial(figure, held), baseline=partial(figure, "bare"), goal=goal)
 
 
-# --- In the fresh interpreter --------------------------------------------------------------------------------------------
+# --- In the fresh interpreter -----------------------------------------------------------------------------------------
 
 
 def traced_bytes() -> int:

@@ -118,7 +118,7 @@ class Context(ContextParameter, Generic[S]):
         else the default.
         """
         options = self.runner.definition.options
-        return RetryStack(step=self.call.lane.plan.step.retry, workflow=options.retry).resolve(call)
+        return RetryStack(step=self.call.plan.step.retry, workflow=options.retry).resolve(call)
 
     # --- Out -------------------------------------------------------------------------------------------------------------
 

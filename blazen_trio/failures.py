@@ -15,7 +15,7 @@ def failure_of(call: Call, error: BaseException) -> Failure:
     error = _passing_part(error) or error
     name = type(error).__name__
     text = describe_exception(error).removeprefix(name).removeprefix(": ")
-    retry = call.lane.plan.retry
+    retry = call.plan.retry
     is_violation = isinstance(error, StepResultError)
     return Failure(
         error_type=name,
@@ -30,7 +30,7 @@ def failure_of(call: Call, error: BaseException) -> Failure:
 
 def timeout_failure(call: Call, run_id: str) -> Failure:
     """The failure of a call whose attempt took too long."""
-    plan = call.lane.plan
+    plan = call.plan
     assert plan.timeout_s is not None
     error = StepTimeoutError(plan.name, plan.timeout_s, call.attempt, run_id)
     return failure_of(call, error)

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -258,6 +259,7 @@ class RunBlock:
         runner.post(RunStarted(now, self._event, time.time() - now))
         return self._run
 
+    @trio.lowlevel.enable_ki_protection
     async def run_to_end(self) -> WorkflowResult:
         """Run without a handle: the end of the run is the end of its last task."""
         await self.__aenter__()
@@ -269,7 +271,7 @@ class RunBlock:
         try:
             await self._manager.__aexit__(None, None, None)
         except BaseException as error:  # noqa: BLE001 - raised again, alone
-            if body_error is None:
+            if body_error is None or is_passing(alone(error)):
                 raise alone(error) from None
 
     @trio.lowlevel.enable_ki_protection
@@ -281,7 +283,10 @@ class RunBlock:
             runner.post(AbortRequested(runner.clock(), "its block ended"))
             self._run._is_taken = True  # noqa: SLF001 - the handle's own block
         await self._leave_nursery(exc)
-        if exc is None and self._run.has_untaken_failure:
+        outcome = runner.state.outcome
+        assert outcome is not None
+        is_untaken = self._run.has_untaken_failure
+        if (exc is None and is_untaken) or (is_passing(outcome.error) and (is_untaken or isinstance(exc, trio.Cancelled))):
             self._run.take_result()
         return False
 
@@ -352,10 +357,28 @@ def raise_outcome(outcome: Outcome) -> NoReturn:
 
 
 def alone(error: BaseException) -> BaseException:
-    """The exception that a nursery wrapped into groups, if it is one; exactly one leaves the engine."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    """The exception that a nursery wrapped into groups: exactly one leaves the engine.
+
+    A ``KeyboardInterrupt`` or ``SystemExit`` goes before all others; many cancellations are one.
+    """
+    leaves = list(_leaves(error))
+    passing = [leaf for leaf in leaves if is_passing(leaf)]
+    if passing or len(leaves) == 1 or all(isinstance(leaf, trio.Cancelled) for leaf in leaves):
+        return (passing or leaves)[0]
     return error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Whether an exception is none of the run's own business but ends the program."""
+    return isinstance(error, KeyboardInterrupt | SystemExit)
 
 
 def _check_event(event: object) -> None:

@@ -276,7 +276,7 @@ class Runner:
         calls = tuple(self.ready)
         self.ready.clear()
         for call in calls:
-            if call.lane.plan.has_tokens:
+            if call.plan.has_tokens:
                 self.tokens.release(call)
         return calls
 
@@ -339,7 +339,7 @@ class Runner:
 
     def _start_step(self, effect: StartStep) -> None:
         call = effect.call
-        if call.lane.plan.has_tokens:
+        if call.plan.has_tokens:
             self.tokens.take(call)
         self.ready.append(call)
 
@@ -424,6 +424,9 @@ class Runner:
             if lot is not None:
                 lot.unpark_all()
         self.finished.set()
+        if isinstance(self.state.outcome and self.state.outcome.error, KeyboardInterrupt | SystemExit):
+            assert self.nursery is not None
+            self.nursery.cancel_scope.cancel()  # it ends the program, so it does not wait for the block's body
         self._end_if_empty()
 
 

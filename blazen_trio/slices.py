@@ -2,8 +2,9 @@
 
 Workers run calls without a checkpoint between them, which is what makes a call cheap. So that nobody starves, all workers of
 all runs in one ``trio.run`` share one slice. Its owner may work until the slice is over. A worker that finds it over runs one
-call and yields. The slice begins anew when its owner gets its next turn (then everybody has had one), or when the owner did
-not come back for as long as a slice lasts.
+call and yields. When the owner gets its next turn (then everybody has had one) the slice begins anew: for the *heir*, the first
+worker that had a turn meanwhile, so that runs which are busy at once go on in turns; for the owner itself if there was
+none. It also begins anew when the owner did not come back for as long as a slice lasts.
 """
 
 from typing import Final
@@ -20,17 +21,30 @@ SLICE_CALLS: Final = 1_000
 class Slice:
     """The slice of one ``trio.run``."""
 
-    __slots__ = ("end", "owner")
+    __slots__ = ("end", "has_begun", "heir", "owner")
 
     def __init__(self) -> None:
         self.end = 0.0
         self.owner: object = None
+        self.heir: object = None
+        self.has_begun = False
 
     def begin_turn(self, worker: object, now: float) -> None:
         """A worker got its turn from Trio."""
-        if self.owner is worker or now >= self.end + SLICE_S:
-            self.owner = worker
+        if self.owner is worker and self.has_begun and self.heir is not None:
+            self.owner, self.heir, self.has_begun = self.heir, None, False
+        elif self.owner is worker or now >= self.end + SLICE_S:
+            self.owner, self.heir, self.has_begun = worker, None, True
             self.end = now + SLICE_S
+        elif self.heir is None:
+            self.heir = worker
+
+    def forget(self, worker: object) -> None:
+        """A worker ended: it has no more turns, and nothing shall keep its run in memory."""
+        if self.owner is worker:
+            self.owner = None
+        if self.heir is worker:
+            self.heir = None
 
 
 _slice: trio.lowlevel.RunVar[Slice] = trio.lowlevel.RunVar("blazen_trio.slice")

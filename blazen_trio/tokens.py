@@ -29,7 +29,7 @@ class Tokens:
 
     def take(self, call: Call) -> None:
         """A call is started: it holds a token from now on."""
-        plan = call.lane.plan
+        plan = call.plan
         if plan.limiter is None:
             self._own_limiter(plan).acquire_on_behalf_of_nowait(call)
         else:
@@ -40,7 +40,7 @@ class Tokens:
 
     def release(self, call: Call) -> None:
         """A call is over or was taken back: it holds no token any more."""
-        plan = call.lane.plan
+        plan = call.plan
         borrower = self._held.pop(call, None)
         if plan.limiter is not None and borrower is not None:
             plan.limiter.release_on_behalf_of(borrower)

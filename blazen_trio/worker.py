@@ -108,12 +108,14 @@ class Worker:
                     return False
                 continue
             call = self.call = ready.popleft()
-            plan = call.lane.plan
+            plan = call.plan
+            if ready and runner.armed is None:
+                runner.arm()
             try:
-                if plan.is_plain:
-                    if ready and runner.armed is None:
-                        runner.arm()
-                    result = await plan.invoke(call.event, Context(runner, call) if plan.wants_context else None)
+                if plan.is_bare:
+                    result = await plan.function(call.event)
+                elif plan.is_plain:
+                    result = await plan.invoke(call.event, Context(runner, call))
                 else:
                     result = await self._run_specially(call)
                 if type(result) not in plan.single:
@@ -141,7 +143,7 @@ class Worker:
         """The call is over: give back what it held, and tell the machine."""
         self.call = None
         runner = self.runner
-        if message.call.lane.plan.has_tokens:
+        if message.call.plan.has_tokens:
             runner.tokens.release(message.call)
         runner.feed(message)
         if runner.blocked_senders:
@@ -176,9 +178,7 @@ class Worker:
     # --- Steps that are not simply awaited -----------------------------------------------------------------------------
 
     async def _run_specially(self, call: Call) -> Any:
-        runner, plan = self.runner, call.lane.plan
-        if runner.ready and runner.armed is None:
-            runner.arm()
+        runner, plan = self.runner, call.plan
         context = Context(runner, call)
         if plan.kind is StepKind.ASYNC:
             return await self._with_timeout(plan.invoke(call.event, context), plan.timeout_s)
@@ -215,7 +215,7 @@ class Worker:
         """Send what an async generator step yields, one by one."""
         try:
             async for event in stream:
-                check_yielded(call.lane.plan, event)
+                check_yielded(call.plan, event)
                 context.send_event(event)
                 if self.runner.clock() >= self.runner.slice.end:
                     await self._yield()
@@ -289,7 +289,7 @@ def _resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, An
 
 async def _in_thread(call: Call, context: Context) -> Any:
     """Run a plain function in a worker thread. It cannot be cancelled; if it was meant to be, its result is dropped."""
-    result = await trio.to_thread.run_sync(call.lane.plan.invoke, call.event, context, limiter=thread_limiter())
+    result = await trio.to_thread.run_sync(call.plan.invoke, call.event, context, limiter=thread_limiter())
     await checkpoint_if_cancelled()
     return result
 

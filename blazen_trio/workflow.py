@@ -12,6 +12,7 @@ from blazen_trio.core.state import new_state
 from blazen_trio.core.steps import Step
 from blazen_trio.run import RunBlock, WorkflowResult, WorkflowRun
 from blazen_trio.runner import Runner
+from blazen_trio.worker import let_interrupt
 
 
 class Workflow(WorkflowDefinition):
@@ -38,6 +39,8 @@ class Workflow(WorkflowDefinition):
     def __init__(self, name: str, steps: Iterable[Step], **options: Unpack[OptionKeywords]) -> None:
         super().__init__(name, steps, WorkflowOptions(**options))
         state_types = [] if self.options.state_type is None else [self.options.state_type]
+        for plan in self.plans:
+            let_interrupt(plan.step.function)
         self.codec = Codec(self.event_classes.values(), state_types)
 
     async def run(self, input: object = None, *, metadata: dict[str, Any] | None = None) -> WorkflowResult:  # noqa: A002 - the contract's name

@@ -85,51 +85,50 @@ class Lane:
 class Call:
     """One use of a step: with one event, or for a join with the list of those it collected.
 
+    Made once per event, so it holds only what every call needs; the rest is in its record.
+
     Attributes:
+        plan: the step.
         order: place in the fan-out.
         recoveries: recoveries that led here, for ``max_recoveries``.
         attempt: from 1; the number of the attempt that runs or runs next.
-        fan_out: the scope of what this call emits in lists, or ``None`` while there is none.
+        begun_at: when this attempt was started.
         record: what the call did beside returning, or ``None`` while it did nothing.
-        waits: how many tasks of the call sit in ``wait_for_event`` or ``request_input``.
-        asks: how many of them in ``request_input``.
     """
 
-    __slots__ = (
-        "asks",
-        "attempt",
-        "begun_at",
-        "event",
-        "fan_out",
-        "first_at",
-        "id",
-        "lane",
-        "order",
-        "record",
-        "recoveries",
-        "scope",
-        "waits",
-    )
+    __slots__ = ("attempt", "begun_at", "event", "id", "lane", "order", "plan", "record", "recoveries", "scope")
 
     def __init__(self, lane: Lane, event: Any, call_id: int, scope: "Scope", order: Order, recoveries: int) -> None:
         self.lane = lane
+        self.plan = lane.plan
         self.event = event
         self.id = call_id
         self.scope = scope
         self.order = order
         self.recoveries = recoveries
         self.attempt = 1
-        self.fan_out: Scope | None = None
         self.record: CallRecord | None = None
-        self.waits = 0
-        self.asks = 0
         self.begun_at = 0.0
-        self.first_at: float | None = None
 
     @property
     def step_name(self) -> str:
         """The name of the step."""
-        return self.lane.plan.name
+        return self.plan.name
+
+    @property
+    def fan_out(self) -> "Scope | None":
+        """The scope of what this call emits in lists, or ``None`` while there is none."""
+        return None if self.record is None else self.record.fan_out
+
+    @property
+    def waits(self) -> int:
+        """How many tasks of the call sit in ``wait_for_event`` or ``request_input``."""
+        return 0 if self.record is None else self.record.waits
+
+    @property
+    def asks(self) -> int:
+        """How many tasks of the call sit in ``request_input``."""
+        return 0 if self.record is None else self.record.asks
 
     def recorded(self) -> "CallRecord":
         """The call's record, made if there is none."""
@@ -186,6 +185,10 @@ class CallRecord:
     """What a call did beside returning, kept until it is over, so that a repeated call does not do it twice.
 
     Attributes:
+        fan_out: the scope of what it emits in lists.
+        waits: how many of its tasks wait for an event or an answer.
+        asks: how many of them for an answer.
+        first_at: when its first attempt was started, known from its first failure on.
         sent: events it sent or yielded, in order.
         written: events it wrote to the stream, in order.
         emissions: emissions so far; places are never used twice, even if a repeated call sends other events.
@@ -198,6 +201,10 @@ class CallRecord:
         taken: what it took out of a full buffer.
     """
 
+    fan_out: "Scope | None" = None
+    waits: int = 0
+    asks: int = 0
+    first_at: float | None = None
     sent: list[Event] = attrs.Factory(list)
     written: list[Event] = attrs.Factory(list)
     emissions: int = 0

@@ -52,6 +52,7 @@ def _stop_dispatch(machine: Dispatcher) -> None:
     machine.stop_clock()
     state.status = RunStatus.PAUSED
     machine.is_stopped = True
+    machine.see_to_routing()
     for call, due in state.timers.items():
         state.timers[call] = max(0.0, due - machine.now)
         machine.effects.append(CancelTimer(call))
@@ -70,6 +71,7 @@ def resumed(machine: Dispatcher, message: ResumeRequested) -> None:
     machine.now = message.at
     state.status = RunStatus.RUNNING
     machine.is_stopped = state.is_held
+    machine.see_to_routing()
     machine.start_clock()
     machine.note("workflow_resumed")
     for call, remaining in state.timers.items():
@@ -122,6 +124,7 @@ def observation_changed(machine: Dispatcher, message: ObservationChanged) -> Non
     """Lifecycle events are made only while somebody sees them."""
     machine.is_observed = message.is_observed and machine.definition.options.publish_lifecycle
     machine.is_watched = machine.is_observed or machine.state.history is not None
+    machine.see_to_routing()
 
 
 def held(machine: Dispatcher, message: DispatchHeld) -> None:

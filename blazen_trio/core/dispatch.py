@@ -7,7 +7,7 @@ verb changes the state and appends effects; none of them calls user code.
 from collections.abc import Sequence
 from typing import Any
 
-from blazen_trio.core.calls import JOIN_PLACE, ROOT_ID, Batch, Call, Lane, Order, derive_id
+from blazen_trio.core.calls import JOIN_PLACE, ROOT_ID, Batch, Call, CallRecord, Lane, Order, derive_id
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.effects import (
     CancelCalls,
@@ -48,10 +48,11 @@ class Dispatcher:
     Attributes:
         now: the time of the message at hand, on the runner's clock.
         is_stopped: nothing may start: paused, held by a lossless reader, or over.
+        is_simple: not paused, nobody watches, and no call ever waited for an event: routing has nothing to ask.
         is_watched: somebody wants to hear what happens (a subscriber, or the history is kept).
     """
 
-    __slots__ = ("definition", "effects", "is_observed", "is_stopped", "is_watched", "now", "routes", "state")
+    __slots__ = ("definition", "effects", "is_observed", "is_simple", "is_stopped", "is_watched", "now", "routes", "state")
 
     def __init__(self, definition: WorkflowDefinition, state: RunState) -> None:
         self.definition = definition
@@ -62,6 +63,7 @@ class Dispatcher:
         self.is_observed = False
         self.is_stopped = False
         self.is_watched = state.history is not None
+        self.is_simple = not self.is_watched
 
     # --- Routing -------------------------------------------------------------------------------------------------------
 
@@ -83,6 +85,20 @@ class Dispatcher:
         scope.active += 1
         state.alive += 1
         self.enqueue(lane, Call(lane, event, derive_id(parent, place, plan.index), scope, order, recoveries))
+
+    def pass_on(self, call: Call, event: object) -> bool:
+        """Let the one event that a call returned take the call's place; false if there is more to it than that.
+
+        The short way of most calls: one step takes the event, in the same scope, so that nothing there has to be counted.
+        """
+        plan = self.routes[event.__class__].only
+        if plan is None or call.record is not None or call.plan.opens_fan_out or not self.is_simple:
+            return False
+        self.state.emitted += 1
+        lane = self.state.lanes[plan.index]
+        call_id = derive_id(call.id, 0, plan.index)
+        self.enqueue(lane, Call(lane, event, call_id, call.scope, call.order, call.recoveries))
+        return True
 
     def route_items(self, events: Sequence[Event], parent: int, place: int, scope: Scope, recoveries: int) -> None:
         """Bring the items of a fan-out to everybody who accepts them, without looking at each."""
@@ -214,6 +230,7 @@ class Dispatcher:
         """The run's mailbox, made when it is first needed."""
         if self.state.mailbox is None:
             self.state.mailbox = Mailbox()
+            self.see_to_routing()
         return self.state.mailbox
 
     def _mail(self, event: Event, *, is_wanted: bool) -> None:
@@ -222,6 +239,11 @@ class Dispatcher:
         if is_wanted or mailbox.has_waiter(event.__class__):
             mailbox.put(event)
             self.deliver(event.__class__)
+
+    def see_to_routing(self) -> None:
+        """Find out anew whether routing is simple, after one of the things changed that it depends on."""
+        state = self.state
+        self.is_simple = state.status is not PAUSED and not self.is_watched and state.mailbox is None
 
     def deliver(self, event_class: type[Event]) -> None:
         """Give mail of a class to those who wait for it, unless the run is paused."""
@@ -308,54 +330,55 @@ class Dispatcher:
 
     def take_off(self, call: Call) -> None:
         """The call does not run any more; what it waits for waits no longer."""
-        state = self.state
-        del state.running[call]
+        del self.state.running[call]
         call.lane.running -= 1
-        if call.waits:
-            self._forget_waits(call)
+        if call.record is not None and call.record.waits:
+            self._forget_waits(call, call.record)
 
-    def _forget_waits(self, call: Call) -> None:
+    def _forget_waits(self, call: Call, record: CallRecord) -> None:
         state = self.state
         state.parked -= 1
-        state.asking -= call.asks == call.waits
-        call.waits = call.asks = 0
+        state.asking -= record.asks == record.waits
+        record.waits = record.asks = 0
         for waiter in () if state.mailbox is None else state.mailbox.waiters_of(call):
             self.mailbox().remove_waiter(waiter)
 
     def park(self, call: Call, *, is_question: bool) -> None:
         """A task of the call waits for an event or an answer."""
-        self.state.parked += call.waits == 0
-        self.state.asking -= call.waits > 0 and call.asks == call.waits
-        call.waits += 1
-        call.asks += is_question
-        self.state.asking += call.asks == call.waits
+        self._count_wait(call.recorded(), 1, int(is_question))
 
     def unpark(self, call: Call, *, is_question: bool) -> None:
         """A task of the call waits no longer."""
-        self.state.asking -= call.asks == call.waits
-        call.waits -= 1
-        call.asks -= is_question
-        self.state.asking += call.waits > 0 and call.asks == call.waits
-        self.state.parked -= call.waits == 0
+        self._count_wait(call.recorded(), -1, -int(is_question))
+
+    def _count_wait(self, record: CallRecord, waits: int, asks: int) -> None:
+        """Count the call among those that are parked, and those that only ask, by what its tasks wait for now."""
+        state = self.state
+        state.parked -= record.waits > 0
+        state.asking -= record.asks == record.waits > 0
+        record.waits += waits
+        record.asks += asks
+        state.parked += record.waits > 0
+        state.asking += record.asks == record.waits > 0
 
     # --- Scopes --------------------------------------------------------------------------------------------------------
 
     def fan_out_of(self, call: Call) -> Scope:
         """The scope of what a call emits in lists, opened at the first use."""
-        fan_out = call.fan_out
+        record = call.recorded()
+        fan_out = record.fan_out
         if fan_out is None:
-            fan_out = call.fan_out = Scope(call.scope, call.id, call.order, call.step_name, call.recoveries)
+            fan_out = record.fan_out = Scope(call.scope, call.id, call.order, call.step_name, call.recoveries)
             fan_out.active = 1  # the call itself, until it is over
-            fan_out.expected = self.definition.expected[call.lane.plan.index]
+            fan_out.expected = self.definition.expected[call.plan.index]
             call.scope.active += 1
         return fan_out
 
     def close(self, call: Call) -> None:
         """The call is over for good: it adds nothing more to its scopes."""
-        if call.fan_out is None and call.lane.plan.opens_fan_out:
-            self.fan_out_of(call)
-        if call.fan_out is not None:
-            self.leave(call.fan_out)
+        fan_out = self.fan_out_of(call) if call.plan.opens_fan_out else call.fan_out
+        if fan_out is not None:
+            self.leave(fan_out)
         self.state.alive -= 1
         self.leave(call.scope)
 
@@ -529,7 +552,7 @@ class Dispatcher:
             record.keys = set()
         record.usage = []
         for event_class, entries in record.taken.items():
-            self.state.collectors.setdefault((call.lane.plan.index, event_class), [])[:0] = entries
+            self.state.collectors.setdefault((call.plan.index, event_class), [])[:0] = entries
             self.state.kept += len(entries)
         record.taken = {}
 

@@ -31,7 +31,7 @@ def event_sent(machine: Dispatcher, message: EventSent) -> None:
     machine.now = message.at
     event_class = type(message.event)
     fan_out = machine.fan_out_of(call)
-    if event_class not in call.lane.plan.fan_types:
+    if event_class not in call.plan.fan_types:
         known = set(fan_out.expected).union(machine.definition.routing.expected_joins((event_class,)))
         fan_out.expected = tuple(sorted(known))
     place = record.emissions

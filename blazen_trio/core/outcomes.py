@@ -26,18 +26,21 @@ def succeeded(machine: Dispatcher, message: StepSucceeded) -> None:
         return
     machine.now = message.at
     machine.take_off(call)
+    lane = call.lane
     state.consumed += 1
-    state.last_step = call.lane.plan.name
+    state.last_step = call.plan.name
     if call.record is not None:
         _commit(machine, call)
     if machine.is_watched:
         machine.note("step_completed", call)
-    _emit(machine, call, message.result)
-    if state.outcome is None:
+    if not machine.pass_on(call, message.result):
+        _emit(machine, call, message.result)
+        if state.outcome is not None:
+            return
         machine.close(call)
-        if call.lane.waiting:
-            machine.refill(call.lane)
         machine.settle()
+    if lane.waiting:
+        machine.refill(lane)
 
 
 def _commit(machine: Dispatcher, call: Call) -> None:
@@ -75,8 +78,9 @@ def failed(machine: Dispatcher, message: StepFailed) -> None:
         state.late += 1
         return
     machine.now = message.at
-    if call.first_at is None:
-        call.first_at = call.begun_at
+    record = call.recorded()
+    if record.first_at is None:
+        record.first_at = call.begun_at
     machine.take_off(call)
     machine.undo(call)
     state.last_step = call.step_name
@@ -92,12 +96,12 @@ def failed(machine: Dispatcher, message: StepFailed) -> None:
 
 
 def _may_retry(call: Call) -> bool:
-    retry = call.lane.plan.retry
+    retry = call.plan.retry
     return retry is not None and call.attempt <= retry.max_retries
 
 
 def _retry(machine: Dispatcher, call: Call, message: StepFailed) -> None:
-    retry = call.lane.plan.retry
+    retry = call.plan.retry
     assert retry is not None
     delay_s = retry.delay_s(call.attempt - 1, message.jitter, message.failure.retry_after_s)
     call.attempt += 1
@@ -110,7 +114,7 @@ def _retry(machine: Dispatcher, call: Call, message: StepFailed) -> None:
 
 
 def _give_up(machine: Dispatcher, call: Call, failure: Failure) -> None:
-    plan = call.lane.plan
+    plan = call.plan
     _withdraw_questions(machine, call)
     _leave_collectors(machine, call)
     recovery = machine.definition.recoveries[plan.index]
@@ -124,7 +128,7 @@ def _give_up(machine: Dispatcher, call: Call, failure: Failure) -> None:
 
 def _leave_collectors(machine: Dispatcher, call: Call) -> None:
     for event_class in () if call.record is None else call.record.collected:
-        buffer = machine.state.collectors.get((call.lane.plan.index, event_class), [])
+        buffer = machine.state.collectors.get((call.plan.index, event_class), [])
         rest = [entry for entry in buffer if entry[0] is not call]
         machine.state.kept -= len(buffer) - len(rest)
         buffer[:] = rest
@@ -132,7 +136,8 @@ def _leave_collectors(machine: Dispatcher, call: Call) -> None:
 
 def _recover(machine: Dispatcher, call: Call, failure: Failure, plan: StepPlan) -> None:
     """The recovery's call takes the failed one's place: its scope, its order, its fan-out."""
-    elapsed = machine.now - (call.first_at or machine.now)
+    record = call.recorded()
+    elapsed = machine.now - (record.first_at or machine.now)
     event = StepFailedEvent(
         step_name=call.step_name,
         event=call.event,
@@ -144,9 +149,9 @@ def _recover(machine: Dispatcher, call: Call, failure: Failure, plan: StepPlan) 
     lane = machine.state.lanes[plan.index]
     call_id = derive_id(call.id, RECOVERY_PLACE, plan.index)
     recovery = Call(lane, event, call_id, call.scope, call.order, call.recoveries + 1)
-    recovery.fan_out = call.fan_out
-    if call.record is not None and call.record.emissions:
-        recovery.recorded().emissions = call.record.emissions
+    if record.fan_out is not None:
+        inherited = recovery.recorded()
+        inherited.fan_out, inherited.emissions = record.fan_out, record.emissions
     machine.enqueue(lane, recovery)
 
 

@@ -26,6 +26,7 @@ class StepPlan:
     Attributes:
         index: place in the order of registration; in ids, so that they do not depend on interleaving.
         invoke: the function, taking (event, context).
+        is_bare: plain, and the function takes the event alone: nothing else needs to be made for it.
         is_plain: an ``async def`` without a time-out: the worker simply awaits it.
         wants_context: the function has a ``Context`` parameter.
         has_tokens: its calls hold tokens of a ``trio.CapacityLimiter``.
@@ -39,7 +40,9 @@ class StepPlan:
     step: Step
     name: str
     kind: str
+    function: StepFunction
     invoke: Invoke
+    is_bare: bool
     is_plain: bool
     wants_context: bool
     has_tokens: bool
@@ -71,7 +74,9 @@ def _compile(index: int, step: Step, retry: RetryConfig | None) -> StepPlan:
         step=step,
         name=step.name,
         kind=step.kind,
+        function=step.function,
         invoke=_invoker(step),
+        is_bare=step.kind is StepKind.ASYNC and timeout_s is None and _takes_event_only(step),
         is_plain=step.kind is StepKind.ASYNC and timeout_s is None,
         wants_context=step.signature is not None and step.signature.context_parameter is not None,
         has_tokens=step.limiter is not None or step.max_concurrency not in (None, math.inf),
@@ -95,6 +100,11 @@ def _limit(step: Step) -> float:
     if step.max_concurrency is not None:
         return step.max_concurrency
     return DEFAULT_MAX_CONCURRENCY if step.limiter is None else math.inf
+
+
+def _takes_event_only(step: Step) -> bool:
+    signature = step.signature
+    return signature is not None and signature.context_parameter is None and not signature.by_keyword
 
 
 def _invoker(step: Step) -> Invoke:

@@ -86,7 +86,7 @@ def event_collected(machine: Dispatcher, message: EventCollected) -> None:
         machine.effects.append(Reply(None))
         return
     record = call.recorded()
-    buffer = machine.state.collectors.setdefault((call.lane.plan.index, event_class), [])
+    buffer = machine.state.collectors.setdefault((call.plan.index, event_class), [])
     if event_class not in record.collected:
         record.collected.add(event_class)
         buffer.append((call, call.event))

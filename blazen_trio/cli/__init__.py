@@ -1,0 +1,58 @@
+"""The command ``blazen-trio``.
+
+=============  ========================================================================================================
+``app``        the commands and their options
+``demo``       ``blazen-trio demo``: the licence audit, its table and its JSON
+``running``    ``blazen-trio run``: any workflow, its result
+``following``  watches a run, answers its questions, says how it ended
+``questions``  who answers: a person at the terminal, the defaults, nobody
+``view``       what is shown of a run meanwhile, on a terminal and in a log
+``loading``    finds ``module:workflow``
+``output``     text that is safe to print, values as JSON
+``exits``      exit codes
+=============  ========================================================================================================
+
+The rules of this package: a result goes to stdout, all else to stderr; every mistake of the user is one line and exit
+code 2; a run is watched through the public API only.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from blazen_trio.cli.exits import CommandError, Exit
+
+_EXTRA = ("cyclopts", "rich")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; ``argv`` is without the program's name. The exit code: see ``Exit``."""
+    try:
+        code = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except CommandError as error:
+        _say(f"blazen-trio: {error}")
+        return error.code
+    except KeyboardInterrupt:
+        _say("blazen-trio: interrupted")
+        return Exit.INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush does not fail
+        return Exit.FAILED
+    return code
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        from blazen_trio.cli.app import run_command
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
+            raise
+        raise CommandError(
+            f"the command line needs {error.name}, which is not installed: pip install 'blazen-trio[cli]'"
+        ) from error
+    return run_command(argv)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,47 @@
+"""What is printed: text that cannot harm a terminal, and values as JSON."""
+
+import enum
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import attrs
+
+TEXT_CHARS_MAX: Final = 500
+DEPTH_MAX: Final = 100
+"""Deeper values are cut; the encoder's own recursion would fail at about 1,000."""
+
+
+def printable(text: object, chars_max: int = TEXT_CHARS_MAX) -> str:
+    """One line without control characters: names and messages from outside may hold escape sequences."""
+    escaped = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text)[: chars_max + 1])
+    return escaped if len(escaped) <= chars_max else escaped[: chars_max - 3] + "..."
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON on stdout, whatever it is: what JSON does not know becomes text."""
+    sys.stdout.write(to_json(value))
+
+
+def to_json(value: object) -> str:
+    """A value as ASCII JSON with a newline; see ``print_json``."""
+    return json.dumps(_plain(value, DEPTH_MAX), indent=2, allow_nan=False) + "\n"
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, (bool, int, str)):
+        return _plain(value.value, depth) if isinstance(value, enum.Enum) else value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if depth == 0:
+        return "..."
+    if attrs.has(type(value)):
+        return {field.name: _plain(getattr(value, field.name), depth - 1) for field in attrs.fields(type(value))}
+    if isinstance(value, Mapping):
+        items = cast("Mapping[object, object]", value).items()
+        return {key if isinstance(key, str) else str(key): _plain(each, depth - 1) for key, each in items}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(each, depth - 1) for each in cast("list[object]", value)]
+    return _plain(value.value, depth) if isinstance(value, enum.Enum) else str(value)

@@ -1,0 +1,402 @@
+"""What the contract says a run does, as simply as it can be said: a tree of descent, from which all else is worked out anew.
+
+* Nothing is ever deleted and nothing is counted. Work has a condition; whatever the machine keeps in counters, queues and
+  piles is looked up here by walking over all work that ever was.
+* A fan-out is done when its owner is over and nothing that is alive descends from it: one asks every living thing for the
+  fan-outs around it.
+* State values and usage are a log of writes, each with the attempt that made it; what failed attempts wrote is skipped.
+* The model does not choose. Which call starts next is told by the machine (``start``), and checked: it must wait, its step
+  must have a free slot, and none of its step may have waited longer.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from blazen_trio.core.calls import JOIN_PLACE, RECOVERY_PLACE, ROOT_ID, derive_id
+from blazen_trio.core.errors import InputRequestExistsError, NoHandlerError, RunStalledError
+from blazen_trio.core.events import (
+    Event,
+    InputRequestEvent,
+    InputResponseEvent,
+    StepFailedEvent,
+    StopEvent,
+)
+from tests.machine.programs import RETRY_DELAY_S, Letter, Program, Spec
+
+MISSING = object()
+
+
+@attrs.define(eq=False, repr=False)
+class Fan:
+    """A fan-out, or the run itself (without an opener)."""
+
+    opener: "Work | None" = None
+    owner: "Work | None" = None
+    promises: list[tuple[type[Event], ...]] = attrs.Factory(list)
+    items: list[tuple[int, "Token"]] = attrs.Factory(list)
+    joined: set[int] = attrs.Factory(set)
+    is_closed: bool = False
+
+    def around(self) -> Iterator["Fan"]:
+        """This fan-out and those around it, outwards."""
+        yield self
+        if self.opener is not None:
+            yield from self.opener.token.fan.around()
+
+
+@attrs.define(eq=False)
+class Token:
+    """An event in the run: whose child it is, at which place, in which fan-out, and which of its items it descends from."""
+
+    event: Event
+    parent_id: int
+    place: int
+    fan: Fan
+    item: int
+    recoveries: int
+
+
+@attrs.define(eq=False)
+class Work:
+    """A call or a question, from its cause to its end; ``condition`` says where it is now."""
+
+    step: int
+    event: Any
+    id: int
+    token: Token
+    recoveries: int
+    condition: str = "waiting"  # running, sleeping, asking, over
+    age: tuple[int, int] = (0, 0)
+    attempt: int = 1
+    due: float = 0.0
+    places: int = 0
+    fan: Fan | None = None
+    run: object = None
+    waits: list["Wait"] = attrs.Factory(list)
+
+
+@attrs.define(eq=False)
+class Wait:
+    """A task of a call that waits: for mail, or for the answer to a question."""
+
+    work: Work
+    event_class: type[Event]
+    is_picky: bool = False
+    question: str | None = None
+    declined: list["Mail"] = attrs.Factory(list)
+    offer: "Mail | None" = None
+    is_over: bool = False
+
+
+@attrs.define(eq=False)
+class Mail:
+    """An event that somebody may wait for; a copy is one that steps took as well, for those who wait right now."""
+
+    event: Event
+    copy_for: list[Wait] | None = None
+    taken_by: Wait | None = None
+    on_offer: bool = False
+
+
+class Model:
+    """One run by the contract. Verbs change the tree; ``settle`` draws the conclusions."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.root = Fan()
+        self.fans: list[Fan] = [self.root]
+        self.works: list[Work] = []
+        self.queue: list[list[Token]] = []
+        self.questions: dict[str, Work | Wait] = {}
+        self.asked: set[str] = set()
+        self.answers: dict[str, object] = {}
+        self.mails: list[Mail] = []
+        self.waits: list[Wait] = []
+        self.known: set[type[Event]] = set()
+        self.buffers: list[tuple[Work, type[Event], object]] = []
+        self.taken: dict[int, object] = {}
+        self.runs: dict[object, str] = {}
+        self.writes: list[tuple[object, str, Any]] = []
+        self.usage: list[tuple[object, int]] = []
+        self.outcome: tuple[str, Any] | None = None
+        self.is_paused = self.is_held = False
+        self.senders = self.outside = self.tick = 0
+
+    # --- What is there -----------------------------------------------------------------------------------------------
+
+    def spec(self, work: Work) -> Spec:
+        """The step of a call."""
+        return self.program.specs[work.step]
+
+    def having(self, condition: str, step: int | None = None) -> list[Work]:
+        """All work in a condition."""
+        return [each for each in self.works if each.condition == condition and step in (None, each.step)]
+
+    def alive(self) -> list[Fan]:
+        """For each living thing the fan-out that it is in."""
+        return [each.token.fan for each in self.works if each.condition != "over"] + [q[0].fan for q in self.queue if q]
+
+    def is_idle(self, work: Work) -> bool:
+        """Whether a call only waits for answers."""
+        return bool(work.waits) and all(wait.question is not None for wait in work.waits)
+
+    def is_awaiting(self) -> bool:
+        """Whether nothing but answers is waited for."""
+        living = [each for each in self.works if each.condition != "over"]
+        asking = [each for each in living if each.condition == "asking" or self.is_idle(each)]
+        return bool(living) and not self.queue and not self.senders and len(asking) == len(living)
+
+    def is_quiet(self) -> bool:
+        """Whether every running call sits in a wait."""
+        return all(work.waits for work in self.having("running"))
+
+    def values(self, *states: str) -> dict[str, Any]:
+        """State as the log tells it, of attempts in these states."""
+        found: dict[str, Any] = {}
+        for run, key, value in self.writes:
+            if self.runs[run] in states:
+                found[key] = value
+        return {key: value for key, value in found.items() if value is not MISSING}
+
+    def tokens_used(self) -> int:
+        """Usage of attempts that did not fail."""
+        return sum(count for run, count in self.usage if self.runs[run] != "undone")
+
+    def buffered(self, step: int, cls: type[Event]) -> list[Work]:
+        """Whose events are in a collector."""
+        return [
+            work
+            for number, (work, each, _) in enumerate(self.buffers)
+            if work.step == step and each is cls and self.runs.get(self.taken.get(number), "undone") == "undone"
+        ]
+
+    def free_mail(self) -> list[Mail]:
+        """Events that nobody has claimed."""
+        return [mail for mail in self.mails if mail.taken_by is None and not self._has_lapsed(mail)]
+
+    def _has_lapsed(self, mail: Mail) -> bool:
+        return mail.copy_for is not None and all(wait.is_over or mail in wait.declined for wait in mail.copy_for)
+
+    # --- Routing -----------------------------------------------------------------------------------------------------
+
+    def emit(self, tokens: list[Token], fan: Fan | None = None) -> None:
+        """Bring events to everybody who accepts them, or queue them while the run is paused."""
+        if self.is_paused:
+            self.queue.append(tokens or [Token(StopEvent(), 0, 0, fan or self.root, 0, 0)])
+            if not tokens:
+                self.queue[-1].clear()
+                self.queue[-1].append(_Nothing(fan or self.root))
+            return
+        stop = next((token.event for token in tokens if isinstance(token.event, StopEvent)), None)
+        if stop is not None:
+            self.end("completed", stop)
+        for token in tokens:
+            self._route(token)
+
+    def _route(self, token: Token) -> None:
+        cls = type(token.event)
+        if self.outcome is not None or isinstance(token, _Nothing):
+            return
+        plain, joins = self.program.takers(cls, is_join=False), self.program.takers(cls, is_join=True)
+        for step in plain:
+            self.call(step, token.event, derive_id(token.parent_id, token.place, step), token)
+        token.fan.items += [(join, token) for join in joins]
+        if cls is InputRequestEvent:
+            self._ask(token)
+        elif cls in (Letter, InputResponseEvent) or cls in self.known:
+            self._mail(token.event, is_copy=bool(plain or joins))
+        elif not (plain or joins):
+            self.end("failed", NoHandlerError)
+
+    def _mail(self, event: Event, *, is_copy: bool) -> None:
+        waiting = [wait for wait in self.waits if not wait.is_over and wait.event_class is type(event)]
+        if waiting or not is_copy:
+            self.mails.append(Mail(event, waiting if is_copy else None))
+
+    def _ask(self, token: Token) -> None:
+        event = token.event
+        assert isinstance(event, InputRequestEvent)
+        if event.request_id in self.asked:
+            self.end("failed", InputRequestExistsError)
+            return
+        self.asked.add(event.request_id)
+        step = len(self.program.specs)
+        work = Work(step, event, derive_id(token.parent_id, token.place, step), token, token.recoveries, "asking")
+        self.works.append(work)
+        self.questions[event.request_id] = work
+
+    def call(self, step: int, event: Any, call_id: int, token: Token, recoveries: int | None = None) -> Work:
+        """New work for a step, behind what waits."""
+        self.tick += 1
+        work = Work(step, event, call_id, token, token.recoveries if recoveries is None else recoveries)
+        work.age = (1, self.tick)
+        assert all(other.id != call_id for other in self.works), "two calls have one id"
+        self.works.append(work)
+        return work
+
+    def end(self, how: str, what: Any) -> None:
+        """The run is over; the first end counts."""
+        if self.outcome is None:
+            self.outcome = (how, what)
+            for work in self.having("running"):
+                self.runs[work.run] = "undone"
+
+    # --- Calls -------------------------------------------------------------------------------------------------------
+
+    def start(self, work: Work) -> None:
+        """The machine chose this call to run: it may, if it is its turn."""
+        assert work.condition == "waiting", f"{work} starts again"
+        assert not (self.is_paused or self.is_held), f"{work} starts while nothing may"
+        limit = self.spec(work).limit
+        assert limit is None or len(self.having("running", work.step)) < limit, f"{work} starts beyond the limit"
+        waiting = self.having("waiting", work.step)
+        assert all(work.age <= other.age for other in waiting), f"{work} overtakes"
+        work.condition, work.run = "running", object()
+        self.runs[work.run] = "running"
+
+    def put_back(self, work: Work) -> None:
+        """Undone, in front of all that wait; the attempt does not count."""
+        self.undo(work)
+        self.to_front(work)
+
+    def to_front(self, work: Work) -> None:
+        """Let a call wait for its turn again."""
+        self.tick += 1
+        work.condition, work.age = "waiting", (0, -self.tick)
+
+    def undo(self, work: Work) -> None:
+        """What this attempt did does not count; nobody of it waits any more."""
+        self.runs[work.run] = "undone"
+        self.leave_waits(work)
+
+    def leave_waits(self, work: Work) -> None:
+        """The call's tasks are gone."""
+        for wait in work.waits:
+            wait.is_over = True
+        work.waits = []
+
+    def fan_of(self, work: Work) -> Fan:
+        """The fan-out of what a call emits in lists or sends."""
+        if work.fan is None:
+            work.fan = Fan(work, work, [self.spec(work).fan_types])
+            self.fans.append(work.fan)
+        return work.fan
+
+    def succeed(self, work: Work, result: Any) -> None:
+        """The call is over, its writes count, its events go on."""
+        self.runs[work.run] = "done"
+        self.leave_waits(work)
+        self.forget_questions(work)
+        work.condition = "over"
+        if self.spec(work).sends:
+            self.fan_of(work)
+        if isinstance(result, list):
+            fan = self.fan_of(work)
+            places = range(work.places, work.places + len(result))
+            items = zip(places, result, strict=True)
+            self.emit([Token(event, work.id, n, fan, n, work.recoveries) for n, event in items], fan)
+        elif result is not None:
+            place = work.token
+            self.emit([Token(result, work.id, work.places, place.fan, place.item, work.recoveries)])
+
+    def send(self, work: Work, event: Event) -> None:
+        """An event of a call's fan-out, before the call ends."""
+        fan = self.fan_of(work)
+        if type(event) not in self.spec(work).fan_types:
+            fan.promises.append((type(event),))
+        place, work.places = work.places, work.places + 1
+        self.emit([Token(event, work.id, place, fan, place, work.recoveries)])
+
+    def fail(self, work: Work, error: Exception, *, now: float, is_retryable: bool, is_violation: bool) -> None:
+        """Undone; then retried, recovered, or the end of the run."""
+        self.undo(work)
+        retries = self.spec(work).retries
+        if is_retryable and retries is not None and work.attempt <= retries:
+            delay_s = RETRY_DELAY_S * 2 ** (work.attempt - 1)
+            work.condition, work.due, work.attempt = "sleeping", now + delay_s, work.attempt + 1
+            return
+        work.condition = "over"
+        self.forget_questions(work)
+        self.buffers = [entry if entry[0] is not work else (work, Event, None) for entry in self.buffers]
+        recovery = self.program.recovery_of(work.step)
+        if recovery is None or is_violation or work.recoveries >= self.program.specs[recovery].max_recoveries:
+            self.end("failed", error)
+        else:
+            self._recover(work, recovery)
+
+    def _recover(self, work: Work, step: int) -> None:
+        call_id = derive_id(work.id, RECOVERY_PLACE, step)
+        taken = self.call(step, StepFailedEvent, call_id, work.token, work.recoveries + 1)
+        taken.places, taken.fan = work.places, work.fan
+        if taken.fan is not None:
+            taken.fan.owner = taken
+            taken.fan.promises.append(self.program.specs[step].fan_types)
+
+    def forget_questions(self, work: Work) -> None:
+        """Nobody needs to answer what a call asked that is over."""
+        for name, asker in list(self.questions.items()):
+            if isinstance(asker, Wait) and asker.work is work:
+                del self.questions[name]
+
+    # --- Conclusions -------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Close fan-outs that are done, innermost first; then see whether anything is left."""
+        while self.outcome is None and self._close_one():
+            pass
+        if self.outcome is None and not self.alive() and not self.senders:
+            self.end("failed", RunStalledError)
+
+    def _close_one(self) -> bool:
+        busy = {fan for each in self.alive() for fan in each.around()}
+        done = [fan for fan in self.fans[1:] if not fan.is_closed and fan not in busy and self._is_owner_over(fan)]
+        if not done:
+            return False
+        self._close(max(done, key=lambda fan: len(list(fan.around()))))
+        return True
+
+    def _is_owner_over(self, fan: Fan) -> bool:
+        return fan.owner is not None and fan.owner.condition == "over"
+
+    def _close(self, fan: Fan) -> None:
+        fan.is_closed = True
+        assert fan.opener is not None
+        inside = [each for each in self.fans if each is not fan and fan in each.around()]
+        ran_inside = {join for each in inside for join in each.joined}
+        promised = {join for each in fan.promises for join in self.program.expected_joins(each)}
+        fan.joined = (promised - ran_inside) | {join for join, _ in fan.items}
+        for join in sorted(fan.joined):
+            tokens = [token for each, token in fan.items if each == join]
+            tokens.sort(key=lambda token: token.item)
+            recoveries = max([token.recoveries for token in tokens], default=fan.opener.recoveries)
+            place = fan.opener.token
+            self.call(join, [t.event for t in tokens], derive_id(fan.opener.id, JOIN_PLACE, join), place, recoveries)
+
+    def deliver(self) -> list[tuple[Wait, Event]]:
+        """Mail for those who wait, in the order in which they came; nothing moves while the run is paused."""
+        given: list[tuple[Wait, Event]] = []
+        for wait in [] if self.is_paused or self.outcome is not None else self.waits:
+            if wait.is_over or wait.offer is not None or wait.question is not None:
+                continue
+            mine = [mail for mail in self.free_mail() if type(mail.event) is wait.event_class and not mail.on_offer]
+            mail = next((mail for mail in mine if mail not in wait.declined), None)
+            if mail is not None:
+                self._give(wait, mail)
+                given.append((wait, mail.event))
+        return given
+
+    def _give(self, wait: Wait, mail: Mail) -> None:
+        wait.work.waits.remove(wait)
+        if wait.is_picky:
+            wait.offer, mail.on_offer = mail, True
+        else:
+            wait.is_over, mail.taken_by = True, wait
+
+
+class _Nothing(Token):
+    """An empty list that waits to be routed."""
+
+    def __init__(self, fan: Fan) -> None:
+        super().__init__(StopEvent(), ROOT_ID, 0, fan, 0, 0)

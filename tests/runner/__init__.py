@@ -1,0 +1,1 @@
+"""The runner on Trio: the same results in every schedule, nothing starved, nothing lost, nothing left behind."""
