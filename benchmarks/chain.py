@@ -4,26 +4,26 @@ from functools import partial
 
 from benchmarks.bare import tasks_one_at_a_time
 from benchmarks.measuring import Case, Goal, Scale, us_each
-from blazen_trio import StartEvent, StopEvent, Workflow, step
+from blazen_trio import Event, StopEvent, Workflow, step
 
 GOAL = Goal(0.25)
 
 
-class Tick(StartEvent):
-    left: int = 0
+class Tick(Event):
+    left: int
 
 
 @step
 async def tick(event: Tick) -> Tick | StopEvent:
-    return Tick(left=event.left - 1) if event.left > 1 else StopEvent()
+    return Tick(event.left - 1) if event.left > 1 else StopEvent()
 
 
-WORKFLOW = Workflow("chain", [tick])
+WORKFLOW = Workflow("chain", [tick], events=[Tick])
 
 
 async def run_chain(count: int) -> None:
     """Run ``count`` steps, one after another."""
-    await WORKFLOW.run(Tick(left=count))
+    await WORKFLOW.run(Tick(count))
 
 
 def cases(scale: Scale) -> list[Case]:

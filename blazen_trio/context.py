@@ -5,8 +5,8 @@ a nursery inside the step, and from the worker thread of a plain ``def`` step (t
 """
 
 import inspect
-from math import inf
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
@@ -14,9 +14,10 @@ from trio.lowlevel import checkpoint, in_trio_run
 
 from blazen_trio.codec import Plain
 from blazen_trio.core.annotations import ContextParameter
-from blazen_trio.core.calls import Call, format_id
+from blazen_trio.core.calls import Call
 from blazen_trio.core.errors import EncodeError
 from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent, UsageEvent
+from blazen_trio.core.ids import format_id
 from blazen_trio.core.mailbox import Waiter
 from blazen_trio.core.messages import (
     AnswerKept,

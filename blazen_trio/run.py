@@ -254,6 +254,8 @@ class RunBlock:
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> WorkflowRun:
         runner = self._runner
+        if runner.nursery is not None:
+            raise RuntimeError("the block of a run can be entered once; call workflow.start() for another run")
         runner.nursery = await self._manager.__aenter__()
         now = runner.clock()
         runner.post(RunStarted(now, self._event, time.time() - now))
@@ -277,7 +279,7 @@ class RunBlock:
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> None:
         runner = self._runner
         if runner.state.outcome is None:
             runner.post(AbortRequested(runner.clock(), "its block ended"))
@@ -288,7 +290,6 @@ class RunBlock:
         is_untaken = self._run.has_untaken_failure
         if (exc is None and is_untaken) or (is_passing(outcome.error) and (is_untaken or isinstance(exc, trio.Cancelled))):
             self._run.take_result()
-        return False
 
 
 class RunSendChannel(trio.abc.SendChannel[Event]):

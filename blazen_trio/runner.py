@@ -76,6 +76,7 @@ class Runner:
     __slots__ = (
         "_call_timers",
         "_deadline",
+        "_decide",
         "_ended",
         "_grace",
         "_is_doing_later",
@@ -114,6 +115,7 @@ class Runner:
         self.metadata = metadata
         self.session: dict[str, Any] = {}
         self.machine = Machine(definition, state)
+        self._decide = self.machine.handle
         self.clock = current_clock().current_time
         self.slice = current_slice()
         self.variables = copy_context()
@@ -143,10 +145,12 @@ class Runner:
     @enable_ki_protection
     def feed(self, message: Message) -> None:
         """Tell the machine what happened and carry out what it decides."""
-        for effect in self.machine.handle(message):
+        for effect in self._decide(message):
             _PERFORM[effect.__class__](self, effect)
         if self._later:
             self._do_later()
+        if self.blocked_senders:
+            self.admit_senders()
 
     @enable_ki_protection
     def post(self, message: Message) -> Any:
@@ -216,7 +220,8 @@ class Runner:
     async def wait_ended(self) -> None:
         """Wait until no call of the ended run runs any more; a checkpoint."""
         if self.workers:
-            self._ended = self._ended or trio.Event()
+            if self._ended is None:
+                self._ended = trio.Event()
             await self._ended.wait()
         else:
             await trio.lowlevel.checkpoint()
@@ -244,6 +249,8 @@ class Runner:
                 on_observed=self._on_observed,
                 on_held=self._on_held,
             )
+            if self.finished.is_set():
+                self._stream.close()
         return self._stream
 
     @property

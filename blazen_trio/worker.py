@@ -52,7 +52,7 @@ class Worker:
         reason: why its scope was cancelled.
     """
 
-    __slots__ = ("_scope", "_turn_calls", "call", "reason", "runner", "task")
+    __slots__ = ("_scope", "call", "reason", "runner", "task")
 
     def __init__(self, runner: "Runner") -> None:
         self.runner = runner
@@ -60,7 +60,6 @@ class Worker:
         self.reason: str | None = None
         self.task: trio.lowlevel.Task | None = None
         self._scope = trio.CancelScope()
-        self._turn_calls = 0
 
     def cancel(self, reason: str) -> None:
         """Cancel the call that runs now."""
@@ -83,11 +82,19 @@ class Worker:
                 with self._scope:
                     is_needed = await self._take_calls()
                 self._account_for_cancel()
+                is_needed = is_needed and not self._has_changed_variables()
         except BaseException:
             self._abandon()
             raise
         finally:
             self.runner.worker_left(self)
+
+    def _has_changed_variables(self) -> bool:
+        """Whether a call that was cancelled left context variables behind. (The loop over calls does this inline.)"""
+        try:
+            return copy_context() != self.runner.variables
+        except Exception:  # noqa: BLE001 - values are compared with their own __eq__, which may raise anything
+            return True
 
     def _abandon(self) -> None:
         """The whole run was cancelled from outside: it is over, also for a body that shields itself and waits for it."""
@@ -99,8 +106,8 @@ class Worker:
     async def _take_calls(self) -> bool:
         """Run calls; true if the scope must be replaced, false if the worker is not needed any more."""
         runner = self.runner
-        ready, clock, shared_slice = runner.ready, runner.clock, runner.slice
-        base = runner.variables
+        ready, feed, clock, shared_slice = runner.ready, runner.feed, runner.clock, runner.slice
+        base, turn_calls = runner.variables, SLICE_CALLS
         self._begin_turn()
         while True:
             if not ready:
@@ -126,7 +133,10 @@ class Worker:
                 message: StepSucceeded | StepFailed = self._failed(call, error)
             else:
                 message = StepSucceeded(call, result, clock())
-            self._tell(message)
+            self.call = None
+            if plan.has_tokens:
+                runner.tokens.release(call)
+            feed(message)
             try:
                 is_changed = copy_context() != base
             except Exception:  # noqa: BLE001 - values are compared with their own __eq__, which may raise anything
@@ -135,9 +145,10 @@ class Worker:
                 return False
             if self.reason is not None:
                 return True
-            self._turn_calls -= 1
-            if ready and (message.at >= shared_slice.end or self._turn_calls <= 0):
+            turn_calls -= 1
+            if ready and (message.at >= shared_slice.end or turn_calls <= 0):
                 await self._yield()
+                turn_calls = SLICE_CALLS
 
     def _tell(self, message: StepSucceeded | StepFailed | StepInterrupted) -> None:
         """The call is over: give back what it held, and tell the machine."""
@@ -146,8 +157,6 @@ class Worker:
         if message.call.plan.has_tokens:
             runner.tokens.release(message.call)
         runner.feed(message)
-        if runner.blocked_senders:
-            runner.admit_senders()
 
     def _failed(self, call: Call, error: BaseException) -> StepFailed:
         """The message of a failure. What is Trio's own cancellation goes on instead."""
@@ -230,7 +239,6 @@ class Worker:
         if runner.armed is self:
             runner.armed = None
         runner.slice.begin_turn(self, runner.clock())
-        self._turn_calls = SLICE_CALLS
 
     async def _yield(self) -> None:
         """The slice is over: let everybody else have a turn. An armed follower goes on with the calls."""

@@ -29,9 +29,9 @@ def run_command(argv: Sequence[str]) -> int:
 @app.command
 def demo(
     *,
-    yes: Annotated[bool, Parameter(negative="")] = False,
+    yes: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json: Annotated[str | None, Parameter(name="--json")] = None,
-    path: list[str] | None = None,
+    path: Annotated[list[str] | None, Parameter(negative="")] = None,
 ) -> int:
     """Audit the licences of the installed Python packages.
 
@@ -52,9 +52,10 @@ def demo(
 @app.command
 def run(
     workflow: str,
+    /,
     *,
     input: Annotated[str | None, Parameter(name="--input")] = None,
-    json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> int:
     """Run a workflow and print its result.
 
@@ -73,7 +74,7 @@ def run(
 
 
 @app.command
-def graph(workflow: str) -> int:
+def graph(workflow: str, /) -> int:
     """Print a workflow as a Mermaid flowchart.
 
     Parameters

@@ -42,7 +42,7 @@ def _import(name: str) -> ModuleType:
         raise CommandError(f"module {name} needs {error.name!r}, which is not installed") from error
     except WorkflowValidationError as error:
         raise CommandError(str(error)) from error
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's module may raise anything
+    except (Exception, SystemExit) as error:
         raise CommandError(f"module {name} cannot be imported: {type(error).__name__}: {error}") from error
 
 

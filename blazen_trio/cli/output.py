@@ -31,17 +31,22 @@ def to_json(value: object) -> str:
 
 
 def _plain(value: Any, depth: int) -> Any:
+    if isinstance(value, enum.Enum):
+        return _plain(value.value, depth)
     if value is None or isinstance(value, (bool, int, str)):
-        return _plain(value.value, depth) if isinstance(value, enum.Enum) else value
+        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if depth == 0:
-        return "..."
-    if attrs.has(type(value)):
-        return {field.name: _plain(getattr(value, field.name), depth - 1) for field in attrs.fields(type(value))}
+    return "..." if depth == 0 else _plain_parts(value, depth - 1)
+
+
+def _plain_parts(value: object, depth: int) -> Any:
+    kind: type = type(value)
+    if attrs.has(kind):
+        return {field.name: _plain(getattr(value, field.name), depth) for field in attrs.fields(kind)}
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
-        return {key if isinstance(key, str) else str(key): _plain(each, depth - 1) for key, each in items}
+        return {key if isinstance(key, str) else str(key): _plain(each, depth) for key, each in items}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(each, depth - 1) for each in cast("list[object]", value)]
-    return _plain(value.value, depth) if isinstance(value, enum.Enum) else str(value)
+        return [_plain(each, depth) for each in cast("list[object]", value)]
+    return str(value)

@@ -13,7 +13,7 @@ import trio
 
 from blazen_trio import InputRequestEvent
 from blazen_trio.cli.output import printable
-from blazen_trio.cli.view import View
+from blazen_trio.cli.view import View, print_line
 
 NO_ANSWER: Final = object()
 """What an answerer gives that cannot answer; the question stays open."""
@@ -36,7 +36,7 @@ async def ask_person(question: InputRequestEvent, view: View) -> object:
     """Show the question, wait for a line; the default for an empty one, ``NO_ANSWER`` at the end of input."""
     with view.paused():
         view.say(f"? {printable(question.prompt)}")
-        view.ask(_prompt_of(question))
+        print_line(view.console, _prompt_of(question), end="")
         line = await _read_line()
     if line.strip():
         return line.strip()
@@ -53,7 +53,7 @@ async def take_default(question: InputRequestEvent, view: View) -> object:
     return answer
 
 
-async def nobody(question: InputRequestEvent, view: View) -> object:  # noqa: ARG001, RUF029 - an Answerer
+async def nobody(question: InputRequestEvent, view: View) -> object:  # noqa: ARG001 - an Answerer
     """There is nobody to ask."""
     return NO_ANSWER
 
@@ -69,7 +69,8 @@ def _prompt_of(question: InputRequestEvent) -> str:
 async def _read_line() -> str:
     """A line typed at the terminal; empty at the end of input.
 
-    ``os.read`` in a thread that is left behind on a cancel: ``input()`` there would hold a lock that Python needs to exit.
+    ``os.read`` in a thread that is left behind on a cancel: ``input()`` there would hold a lock that Python
+    needs to exit.
     """
     data = await trio.to_thread.run_sync(os.read, sys.stdin.fileno(), LINE_BYTES_MAX, abandon_on_cancel=True)
     return data.decode("utf-8", "replace")

@@ -1,15 +1,14 @@
 """What is shown of a run while it goes on: a live picture on a terminal, a few plain lines in a log. All on stderr."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Final, Protocol
 
 import attrs
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
-from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +22,9 @@ PLAIN_LINES: Final = 5
 
 STEPS_SHOWN_MAX: Final = 20
 """More lines would scroll on a small terminal, and a live picture cannot."""
+
+
+TROUBLE: Final = {"step_failed": "step failed", "step_retrying": "step failed, tries again"}
 
 
 @attrs.define
@@ -46,6 +48,7 @@ class Tally:
 class View(Protocol):
     """Shows the events of a run; ``progress`` is the last one seen."""
 
+    console: Console
     progress: ProgressEvent | None
 
     def show(self, event: Event) -> None:
@@ -54,10 +57,6 @@ class View(Protocol):
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        ...
-
-    def ask(self, prompt: str) -> None:
-        """Print the beginning of a line that a person will end."""
         ...
 
     def paused(self) -> contextlib.AbstractContextManager[None]:
@@ -87,10 +86,10 @@ class PlainView:
         if isinstance(event, ProgressEvent):
             self.progress = event
             self._tell_progress(event)
-        elif isinstance(event, LifecycleEvent) and event.kind in ("step_failed", "step_retrying"):
-            self.say(f"{event.kind.replace('_', ' ')}: {event.step_name}: {printable(event.error or '')}")
+        elif isinstance(event, LifecycleEvent) and event.kind in TROUBLE:
+            self.say(_describe_trouble(event))
         elif isinstance(event, StreamGap):
-            self.say(f"({event.missed} events were not seen)")
+            self.say(f"({event.missed} events came too fast to be shown)")
 
     def _tell_progress(self, event: ProgressEvent) -> None:
         reached = int((event.percent or 0) * PLAIN_LINES / 100)
@@ -100,33 +99,31 @@ class PlainView:
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        print_plain(self.console, text)
+        print_line(self.console, text)
 
-    def ask(self, prompt: str) -> None:
-        """Print the beginning of a line that a person will end."""
-        self.console.print(Text(prompt), end="", soft_wrap=True)
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> contextlib.AbstractContextManager[None]:
         """Leave the terminal to a question."""
-        yield
+        return contextlib.nullcontext()
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> contextlib.AbstractContextManager[None]:
         """The time in which events come."""
-        yield
+        return contextlib.nullcontext()
 
 
 @attrs.define
-class LiveView(PlainView):
-    """A picture that is drawn anew ten times a second: the steps, and a bar."""
+class LiveView:
+    """A picture that is drawn anew ten times a second, by a thread of rich: the steps, and a bar."""
 
-    title: str = ""
+    console: Console
+    title: str
+    progress: ProgressEvent | None = None
     _tallies: dict[str, Tally] = attrs.field(factory=dict[str, Tally])
-    _live: Live | None = None
+    _live: Live = attrs.field(init=False)
 
-    def __init__(self, console: Console, title: str) -> None:
-        self.__attrs_init__(console, title=title)
+    def __attrs_post_init__(self) -> None:
+        self._live = Live(
+            get_renderable=self._picture, console=self.console, refresh_per_second=FRAMES_PER_SECOND, transient=True
+        )
 
     def show(self, event: Event) -> None:
         """Take an event in."""
@@ -134,3 +131,55 @@ class LiveView(PlainView):
             self.progress = event
         elif isinstance(event, LifecycleEvent) and event.step_name is not None:
             self._tallies.setdefault(event.step_name, Tally()).count(event.kind)
+            if event.kind in TROUBLE:
+                self.say(_describe_trouble(event))
+
+    def say(self, text: str) -> None:
+        """Print a line that stays, above the picture."""
+        print_line(self.console, text)
+
+    @contextlib.contextmanager
+    def paused(self) -> Generator[None]:
+        """Leave the terminal to a question."""
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
+
+    @contextlib.contextmanager
+    def running(self) -> Generator[None]:
+        """The time in which events come."""
+        with self._live:
+            yield
+
+    def _picture(self) -> RenderableType:
+        table = Table.grid(padding=(0, 2))
+        for name, tally in list(self._tallies.items())[:STEPS_SHOWN_MAX]:
+            failed = f"{tally.failed} failed" if tally.failed else ""
+            table.add_row(
+                Text(printable(name), style="bold" if tally.running else "dim"),
+                Text(f"{tally.running} running" if tally.running else ""),
+                Text(f"{tally.done} done", style="green"),
+                Text(failed, style="red"),
+            )
+        parts: list[RenderableType] = [Text(self.title, style="bold cyan"), table]
+        if self.progress is not None:
+            bar = ProgressBar(total=self.progress.total, completed=self.progress.current, width=40)
+            parts.append(Columns([bar, Text(describe_progress(self.progress))]))
+        return Group(*parts)
+
+
+def print_line(console: Console, text: str, *, end: str = "\n") -> None:
+    """Print a text as it is: no markup, no colours of its own, no line breaks that a log would keep."""
+    console.print(Text(text), end=end, soft_wrap=True)
+
+
+def describe_progress(event: ProgressEvent) -> str:
+    """The words of an event: "12 of 40 pages"."""
+    total = "" if event.total is None else f" of {event.total:g}"
+    return f"{event.current:g}{total} {printable(event.label or event.step_name or '')}".rstrip()
+
+
+def _describe_trouble(event: LifecycleEvent) -> str:
+    return f"{TROUBLE[event.kind]}: {printable(event.step_name)}: {printable(event.error or '')}"

@@ -1,44 +1,20 @@
-"""Calls: one use of a step with one event. All of a run's work is calls, and a call is plain data until it is run.
-
-Ids come from descent: a call's id is a hash of its parent's id, the place of its event among the parent's emissions, and
-the step. So the same program has the same ids in every interleaving and after every resume. The hash is a polynomial in
-the integers modulo the Mersenne prime 2**127 - 1 (the family of Rabin and Karp): 0.1 us, and among a million calls two
-equal ids with a probability of about 10**-26.
-"""
+"""Calls: one use of a step with one event. All of a run's work is calls, and a call is plain data until it is run."""
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from blazen_trio.core.events import Event, UsageEvent
+from blazen_trio.core.ids import derive_id, format_id
 from blazen_trio.core.plans import StepPlan
 
 if TYPE_CHECKING:
     from blazen_trio.core.scopes import Scope
 
-PRIME: Final = (1 << 127) - 1
-_MULTIPLIER: Final = 0x5851F42D4C957F2D14057B7EF767814F  # two 64-bit multipliers of Knuth's MMIX generator, side by side
-_STEP_BITS: Final = 16
-ROOT_ID: Final = 1
-"""The parent of what comes from outside."""
-JOIN_PLACE: Final = (1 << 62) - 1
-RECOVERY_PLACE: Final = (1 << 62) - 2
-"""Places among a parent's emissions that no emission ever has: what the engine itself derives from a call."""
-
 Order = tuple[int, ...]
 """The place of an event among the items of its fan-out; what descends from an item keeps its place."""
-
-
-def derive_id(parent: int, place: int, step: int) -> int:
-    """The id of the call of ``step`` for the emission at ``place`` (from 0) of ``parent``."""
-    return (parent * _MULTIPLIER + (((place + 1) << _STEP_BITS) | step)) % PRIME
-
-
-def format_id(call_id: int) -> str:
-    """An id as text: 32 hexadecimal digits."""
-    return f"{call_id:032x}"
 
 
 class Lane:
@@ -47,11 +23,12 @@ class Lane:
     What waits is a ``Call``, or a ``Batch`` that stands for many.
     """
 
-    __slots__ = ("limit", "plan", "running", "slot_asked", "waiting")
+    __slots__ = ("is_shared", "limit", "plan", "running", "slot_asked", "waiting")
 
     def __init__(self, plan: StepPlan) -> None:
         self.plan = plan
         self.limit = plan.limit
+        self.is_shared = plan.limiter is not None
         self.running = 0
         self.slot_asked = False
         self.waiting: deque[Call | Batch] | None = None
@@ -98,6 +75,8 @@ class Call:
 
     __slots__ = ("attempt", "begun_at", "event", "id", "lane", "order", "plan", "record", "recoveries", "scope")
 
+    begun_at: float  # set at each start
+
     def __init__(self, lane: Lane, event: Any, call_id: int, scope: "Scope", order: Order, recoveries: int) -> None:
         self.lane = lane
         self.plan = lane.plan
@@ -108,7 +87,6 @@ class Call:
         self.recoveries = recoveries
         self.attempt = 1
         self.record: CallRecord | None = None
-        self.begun_at = 0.0
 
     @property
     def step_name(self) -> str:

@@ -3,10 +3,10 @@
 A new verb is a message class in ``messages``, a function here, its line in ``HANDLERS``, and a method of ``WorkflowRun``.
 """
 
-from blazen_trio.core.calls import ROOT_ID
 from blazen_trio.core.dispatch import Dispatcher
 from blazen_trio.core.effects import CancelCalls, CancelTimer, Reject, SetTimer, WithdrawSlot
 from blazen_trio.core.errors import RunClosedError, WorkflowAbortedError, WorkflowTimeoutError
+from blazen_trio.core.ids import ROOT_ID
 from blazen_trio.core.messages import (
     AbortRequested,
     DeadlinePassed,

@@ -71,7 +71,8 @@ class WorkflowDefinition:
         runnable = (*self.steps, *_handler_steps(options.input_handler))
         self.plans = compile_plans(runnable, options.retry)
         declared = [each for each in options.events if isinstance(each, type)]
-        self.routing = Routing(self.plans, declared)
+        handler = self.plans[-1] if len(self.plans) > len(self.steps) else None
+        self.routing = Routing(self.plans, declared, handler)
         problems += definition_problems(name, self.steps, options, self.routing)
         if problems:
             raise WorkflowValidationError(name, tuple(problems))

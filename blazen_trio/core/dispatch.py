@@ -7,7 +7,7 @@ verb changes the state and appends effects; none of them calls user code.
 from collections.abc import Sequence
 from typing import Any
 
-from blazen_trio.core.calls import JOIN_PLACE, ROOT_ID, Batch, Call, CallRecord, Lane, Order, derive_id
+from blazen_trio.core.calls import Batch, Call, CallRecord, Lane, Order
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.effects import (
     CancelCalls,
@@ -32,6 +32,7 @@ from blazen_trio.core.errors import (
 )
 from blazen_trio.core.events import Event, InputRequestEvent, LifecycleEvent, StopEvent
 from blazen_trio.core.history import LIFECYCLE_KINDS, HistoryEvent
+from blazen_trio.core.ids import JOIN_PLACE, MASK, MULTIPLIER, ROOT_ID, derive_id
 from blazen_trio.core.mailbox import Mailbox
 from blazen_trio.core.routing import Route
 from blazen_trio.core.scopes import Item, Scope
@@ -96,7 +97,7 @@ class Dispatcher:
             return False
         self.state.emitted += 1
         lane = self.state.lanes[plan.index]
-        call_id = derive_id(call.id, 0, plan.index)
+        call_id = (call.id * MULTIPLIER + plan.first_key) & MASK  # derive_id, without the cost of calling it
         self.enqueue(lane, Call(lane, event, call_id, call.scope, call.order, call.recoveries))
         return True
 
@@ -287,8 +288,13 @@ class Dispatcher:
 
     def enqueue(self, lane: Lane, call: Call) -> None:
         """Start a call if its step has a slot, else let it wait."""
-        if lane.running < lane.limit and not lane.waiting and not self.is_stopped and lane.plan.limiter is None:
-            self.start(lane, call)
+        if lane.running < lane.limit and not (lane.waiting or lane.is_shared or self.is_stopped):
+            lane.running += 1
+            call.begun_at = self.now
+            self.state.running[call] = None
+            self.effects.append(StartStep(call))
+            if self.is_watched:
+                self.note("step_dispatched", call)
         else:
             lane.push(call)
             self.refill(lane)
@@ -312,7 +318,7 @@ class Dispatcher:
         """Start what waits for a slot of this step, as far as there are slots."""
         if self.is_stopped:
             return
-        if lane.plan.limiter is not None:
+        if lane.is_shared:
             self._request_slot(lane)
             return
         while lane.waiting and lane.running < lane.limit:
@@ -328,12 +334,16 @@ class Dispatcher:
         for lane in self.state.lanes:
             self.refill(lane)
 
-    def take_off(self, call: Call) -> None:
-        """The call does not run any more; what it waits for waits no longer."""
-        del self.state.running[call]
+    def take_off(self, call: Call) -> bool:
+        """The call does not run any more; what it waits for waits no longer. False if it was not running."""
+        try:
+            del self.state.running[call]
+        except KeyError:
+            return False
         call.lane.running -= 1
         if call.record is not None and call.record.waits:
             self._forget_waits(call, call.record)
+        return True
 
     def _forget_waits(self, call: Call, record: CallRecord) -> None:
         state = self.state

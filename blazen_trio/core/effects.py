@@ -4,8 +4,9 @@ from typing import Any
 
 import attrs
 
-from blazen_trio.core.calls import Call, Lane, format_id
+from blazen_trio.core.calls import Call, Lane
 from blazen_trio.core.events import Event
+from blazen_trio.core.ids import format_id
 from blazen_trio.core.mailbox import Waiter
 from blazen_trio.core.publication import StreamItem
 from blazen_trio.core.status import RunStatus

@@ -1,9 +1,9 @@
 """Events that come into the queue while calls run, from calls or from outside, and calls that wait for events."""
 
-from blazen_trio.core.calls import ROOT_ID
 from blazen_trio.core.dispatch import Dispatcher
 from blazen_trio.core.effects import Reject
 from blazen_trio.core.errors import EventLimitError, RunClosedError
+from blazen_trio.core.ids import ROOT_ID
 from blazen_trio.core.messages import (
     EventAwaited,
     EventClaimed,

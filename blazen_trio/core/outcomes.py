@@ -1,10 +1,11 @@
 """How calls end: with a result, with a failure (then a retry, a recovery, or the end of the run), or interrupted."""
 
-from blazen_trio.core.calls import RECOVERY_PLACE, Call, derive_id
+from blazen_trio.core.calls import Call
 from blazen_trio.core.dispatch import Dispatcher
 from blazen_trio.core.effects import SetTimer
 from blazen_trio.core.errors import StepFailedError
 from blazen_trio.core.events import StepFailedEvent
+from blazen_trio.core.ids import RECOVERY_PLACE, derive_id
 from blazen_trio.core.messages import (
     Failure,
     SlotGranted,
@@ -21,11 +22,10 @@ from blazen_trio.core.usage import TokenUsage
 def succeeded(machine: Dispatcher, message: StepSucceeded) -> None:
     """A call is over: its writes count, its events go on, its slot is free."""
     state, call = machine.state, message.call
-    if call not in state.running:
+    if not machine.take_off(call):
         state.late += 1
         return
     machine.now = message.at
-    machine.take_off(call)
     lane = call.lane
     state.consumed += 1
     state.last_step = call.plan.name
@@ -66,7 +66,8 @@ def _emit(machine: Dispatcher, call: Call, result: object) -> None:
         return
     place = 0 if call.record is None else call.record.emissions
     if isinstance(result, (list, tuple)):
-        machine.route_items(result, call.id, place, machine.fan_out_of(call), call.recoveries)
+        items = tuple(result)  # the list is the user's, who may change it while items wait
+        machine.route_items(items, call.id, place, machine.fan_out_of(call), call.recoveries)
     else:
         machine.route_one(result, call.id, place, call.scope, call.order, call.recoveries)  # type: ignore[arg-type]  # an event: the worker checked it
 
@@ -137,7 +138,8 @@ def _leave_collectors(machine: Dispatcher, call: Call) -> None:
 def _recover(machine: Dispatcher, call: Call, failure: Failure, plan: StepPlan) -> None:
     """The recovery's call takes the failed one's place: its scope, its order, its fan-out."""
     record = call.recorded()
-    elapsed = machine.now - (record.first_at or machine.now)
+    assert record.first_at is not None  # noted at its first failure
+    elapsed = machine.now - record.first_at
     event = StepFailedEvent(
         step_name=call.step_name,
         event=call.event,

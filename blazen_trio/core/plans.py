@@ -8,6 +8,7 @@ import attrs
 
 from blazen_trio.core.annotations import Signature
 from blazen_trio.core.events import Event
+from blazen_trio.core.ids import derive_id
 from blazen_trio.core.retry import RetryConfig, RetryStack
 from blazen_trio.core.steps import Limiter, Step, StepFunction, StepKind
 
@@ -25,6 +26,7 @@ class StepPlan:
 
     Attributes:
         index: place in the order of registration; in ids, so that they do not depend on interleaving.
+        first_key: what it adds to the id of a call for the first emission of its parent.
         invoke: the function, taking (event, context).
         is_bare: plain, and the function takes the event alone: nothing else needs to be made for it.
         is_plain: an ``async def`` without a time-out: the worker simply awaits it.
@@ -37,6 +39,7 @@ class StepPlan:
     """
 
     index: int
+    first_key: int
     step: Step
     name: str
     kind: str
@@ -71,12 +74,13 @@ def _compile(index: int, step: Step, retry: RetryConfig | None) -> StepPlan:
     timeout_s = None if step.timeout == math.inf else step.timeout
     return StepPlan(
         index=index,
+        first_key=derive_id(0, 0, index),
         step=step,
         name=step.name,
         kind=step.kind,
         function=step.function,
         invoke=_invoker(step),
-        is_bare=step.kind is StepKind.ASYNC and timeout_s is None and _takes_event_only(step),
+        is_bare=step.kind is StepKind.ASYNC and timeout_s is None and not step.is_join and _takes_event_only(step),
         is_plain=step.kind is StepKind.ASYNC and timeout_s is None,
         wants_context=step.signature is not None and step.signature.context_parameter is not None,
         has_tokens=step.limiter is not None or step.max_concurrency not in (None, math.inf),
@@ -108,6 +112,13 @@ def _takes_event_only(step: Step) -> bool:
 
 
 def _invoker(step: Step) -> Invoke:
+    invoke = _direct_invoker(step)
+    if step.is_join:  # a list of its own for each attempt: the step may change what it gets, the run must not see it
+        return lambda items, context: invoke(list(items), context)
+    return invoke
+
+
+def _direct_invoker(step: Step) -> Invoke:
     function, signature = step.function, step.signature
     if signature is not None and signature.by_keyword:
         return _keyword_invoker(function, signature)

@@ -17,8 +17,9 @@ def read_result(plan: StepPlan, result: Any) -> Any:
     if result is None:
         return None
     if isinstance(result, (list, tuple)):
-        check_items(plan, result)
-        return result
+        items = tuple(result)  # the step may go on changing its list; the run keeps what it was
+        check_items(plan, items, type(result).__name__)
+        return items
     if not isinstance(result, Event):
         raise StepResultError(plan.name, f"returned {_describe(result)}", expected(plan))
     cls = type(result)
@@ -28,8 +29,8 @@ def read_result(plan: StepPlan, result: Any) -> Any:
     return result
 
 
-def check_items(plan: StepPlan, items: list[Any] | tuple[Any, ...]) -> None:
-    """Check what a step returned as a fan-out.
+def check_items(plan: StepPlan, items: tuple[Any, ...], kind: str) -> None:
+    """Check what a step returned as a fan-out; ``kind`` is what it was, for messages.
 
     Raises:
         StepResultError: an item is not an event that the step may emit in a fan-out.
@@ -38,10 +39,9 @@ def check_items(plan: StepPlan, items: list[Any] | tuple[Any, ...]) -> None:
         if cls not in plan.many and not (plan.any_many and issubclass(cls, Event) and not _is_abstract(cls)):
             index = next(index for index, item in enumerate(items) if type(item) is cls)
             shown = f"a {cls.__name__}" if issubclass(cls, Event) else _describe(items[index])
-            kind = type(items).__name__
             raise StepResultError(plan.name, f"returned a {kind} whose item {index} is {shown}", expected(plan))
     if not (plan.many or plan.any_many):
-        raise StepResultError(plan.name, f"returned a {type(items).__name__}", expected(plan))
+        raise StepResultError(plan.name, f"returned a {kind}", expected(plan))
 
 
 def check_yielded(plan: StepPlan, item: Any) -> None:

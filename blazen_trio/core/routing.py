@@ -67,14 +67,19 @@ class _Routes(dict[type[Event], Route]):
 class Routing:
     """The routing tables of one workflow; ``routes[event_class]`` works for classes that the workflow did not name, too."""
 
-    def __init__(self, plans: Sequence[StepPlan], kept: Iterable[type[Event]]) -> None:
+    def __init__(
+        self, plans: Sequence[StepPlan], kept: Iterable[type[Event]], handler: StepPlan | None = None
+    ) -> None:
         self.plans = tuple(plans)
+        self._handler = handler
         self.kept = frozenset(kept) | {InputResponseEvent}
         self.routes = _Routes(self._find)
         self._expected: dict[frozenset[type[Event]], tuple[int, ...]] = {}
 
     def _find(self, event_class: type[Event]) -> Route:
         takers = [plan for plan in self.plans if event_class in plan.step.accepts]
+        if not takers and self._handler is not None and issubclass(event_class, InputRequestEvent):
+            takers = [self._handler]  # it answers questions of every class
         return Route(
             plans=tuple(plan for plan in takers if not plan.is_join),
             joins=tuple(plan for plan in takers if plan.is_join),

@@ -14,8 +14,9 @@ Rules of this file:
 from operator import itemgetter
 from typing import NamedTuple
 
-from blazen_trio.core.calls import ROOT_ID, Order
+from blazen_trio.core.calls import Order
 from blazen_trio.core.events import Event
+from blazen_trio.core.ids import ROOT_ID
 
 
 class Item(NamedTuple):

@@ -12,7 +12,8 @@ Read it in this order; the first file is the example, the others are what any pr
 ``blazen-trio demo`` runs it, ``blazen-trio graph blazen_trio.demo:audit`` draws it, and so does a program of your own::
 
     result = await audit.run({"paths": ["/some/site-packages"]})
-    for entry in result.result.entries: ...
+    for entry in result.result.entries:
+        ...
 """
 
 from blazen_trio.demo.report import Entry as Entry

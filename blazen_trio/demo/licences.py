@@ -78,8 +78,8 @@ def classify(statement: Statement) -> Licence | None:
 
 
 def _attempts(statement: Statement) -> Iterator[tuple[str | None, str]]:
-    yield _known_expression(statement.expression), "License-Expression"
-    yield _from_field(statement.field), "License field"
+    yield _known_expression(statement.expression), "expression"
+    yield _from_field(statement.field), "licence field"
     yield _from_classifiers(statement.classifiers), "classifier"
     yield _from_texts(statement.texts), "licence file"
 
@@ -97,24 +97,24 @@ def licence_named(answer: str, source: str) -> Licence:
 _AMBIGUOUS: Final = "ambiguous"
 
 
-# --- Families ----------------------------------------------------------------------------------------------------------
+# --- Families --------------------------------------------------------------------------------------------------------
 
 _FAMILIES: Final = {
     Family.PUBLIC_DOMAIN: "CC0-1.0 Unlicense 0BSD Public-Domain MIT-0 WTFPL",
-    Family.PERMISSIVE: (
-        "MIT BSD BSD-1-Clause BSD-2-Clause BSD-3-Clause BSD-3-Clause-Clear BSD-4-Clause Apache-1.1 Apache-2.0 ISC Zlib "
-        "PSF-2.0 Python-2.0 Python-2.0.1 CNRI-Python BSL-1.0 HPND MIT-CMU X11 NCSA PostgreSQL AFL-3.0 ZPL-2.1 blessing "
-        "Artistic-2.0 UPL-1.0 BlueOak-1.0.0 CC-BY-4.0 OFL-1.1 Unicode-3.0 Unicode-DFS-2016 curl libpng-2.0 FTL Beerware "
-        "bzip2-1.0.6"
-    ),
-    Family.WEAK_COPYLEFT: (
-        "MPL-1.1 MPL-2.0 LGPL LGPL-2.0 LGPL-2.0-only LGPL-2.0-or-later LGPL-2.1 LGPL-2.1-only LGPL-2.1-or-later LGPL-3.0 "
-        "LGPL-3.0-only LGPL-3.0-or-later EPL-1.0 EPL-2.0 CDDL-1.0 CDDL-1.1"
-    ),
-    Family.COPYLEFT: (
-        "GPL GPL-2.0 GPL-2.0-only GPL-2.0-or-later GPL-3.0 GPL-3.0-only GPL-3.0-or-later AGPL AGPL-3.0 AGPL-3.0-only "
-        "AGPL-3.0-or-later EUPL-1.1 EUPL-1.2 CC-BY-SA-4.0 OSL-3.0"
-    ),
+    Family.PERMISSIVE: """
+        MIT MIT-CMU X11 BSD BSD-1-Clause BSD-2-Clause BSD-3-Clause BSD-3-Clause-Clear BSD-4-Clause Apache-1.1 Apache-2.0
+        ISC Zlib PSF-2.0 Python-2.0 Python-2.0.1 CNRI-Python BSL-1.0 HPND NCSA PostgreSQL AFL-3.0 ZPL-2.1 blessing
+        Artistic-2.0 UPL-1.0 BlueOak-1.0.0 CC-BY-4.0 OFL-1.1 Unicode-3.0 Unicode-DFS-2016 curl libpng-2.0 FTL Beerware
+        bzip2-1.0.6
+    """,
+    Family.WEAK_COPYLEFT: """
+        MPL-1.1 MPL-2.0 LGPL LGPL-2.0 LGPL-2.0-only LGPL-2.0-or-later LGPL-2.1 LGPL-2.1-only LGPL-2.1-or-later
+        LGPL-3.0 LGPL-3.0-only LGPL-3.0-or-later EPL-1.0 EPL-2.0 CDDL-1.0 CDDL-1.1
+    """,
+    Family.COPYLEFT: """
+        GPL GPL-2.0 GPL-2.0-only GPL-2.0-or-later GPL-3.0 GPL-3.0-only GPL-3.0-or-later AGPL AGPL-3.0 AGPL-3.0-only
+        AGPL-3.0-or-later EUPL-1.1 EUPL-1.2 CC-BY-SA-4.0 OSL-3.0
+    """,
     Family.PROPRIETARY: "Proprietary",
 }
 
@@ -207,7 +207,7 @@ def _spelled(word: str) -> str:
     return _SPELLING.get(word.lower(), word)
 
 
-# --- The License field and the classifiers -------------------------------------------------------------------------------
+# --- The License field and the classifiers ---------------------------------------------------------------------------
 
 _NOISE: Final = re.compile(r"\b(the|licen[cs]ed?|version|software|under|terms|of)\b|[,;'\"()]|\bv(?=\d)")
 
@@ -319,7 +319,7 @@ def _tails(classifiers: Iterable[str]) -> list[str]:
     return [tail for tail in tails if tail != "OSI Approved"]
 
 
-# --- Licence texts ---------------------------------------------------------------------------------------------------------
+# --- Licence texts ---------------------------------------------------------------------------------------------------
 
 HEAD_CHARS: Final = 400
 """The GNU licences quote each other; which one it is stands at the top."""

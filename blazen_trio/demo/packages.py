@@ -57,12 +57,12 @@ class Contents:
     version: str = ""
     files: int = 0
     size_bytes: int = 0
-    statement: Statement = Statement()
+    statement: Statement = attrs.field(factory=Statement)
     problems: tuple[str, ...] = ()
     is_broken: bool = False
 
 
-# --- Where they are --------------------------------------------------------------------------------------------------------
+# --- Where they are --------------------------------------------------------------------------------------------------
 
 
 def find_packages(paths: Sequence[str] | None = None) -> list[Found]:
@@ -73,9 +73,7 @@ def find_packages(paths: Sequence[str] | None = None) -> list[Found]:
         found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), []).append((name, path))
     for group in found.values():
         group.sort(key=lambda named: named[1].name.startswith("~"))  # what pip left of an older version comes last
-    return [
-        Found(group[0][0], group[0][1], tuple(path for _, path in group[1:])) for _, group in sorted(found.items())
-    ]
+    return [Found(group[0][0], group[0][1], tuple(path for _, path in group[1:])) for _, group in sorted(found.items())]
 
 
 def _info_paths(paths: Sequence[str] | None) -> Iterator[Path]:
@@ -95,7 +93,7 @@ def _name_of(path: Path) -> str:
     return name if name and name != "UNKNOWN" else path.stem.partition("-")[0] or path.name
 
 
-# --- What is in one ----------------------------------------------------------------------------------------------------------
+# --- What is in one --------------------------------------------------------------------------------------------------
 
 
 def read_package(package: Found) -> Contents:
@@ -143,7 +141,9 @@ def _statement(
     return Statement(
         expression=_header(headers, "License-Expression"),
         field=_header(headers, "License"),
-        classifiers=tuple(str(each) for each in headers.get_all("Classifier", []) if str(each).startswith("License ::")),
+        classifiers=tuple(
+            str(each) for each in headers.get_all("Classifier", []) if str(each).startswith("License ::")
+        ),
         texts=tuple(text for text in texts if text),
     )
 
@@ -153,7 +153,7 @@ def _header(headers: "email.message.Message[str, str]", name: str) -> str:
     return "" if text == "UNKNOWN" else text
 
 
-# --- Its files -----------------------------------------------------------------------------------------------------------------
+# --- Its files -------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen

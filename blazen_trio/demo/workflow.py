@@ -12,7 +12,7 @@ Two fan-outs, each with its join: over the packages, and over the licences that 
 installed both are empty, and both joins run all the same.
 """
 
-from pathlib import Path
+from typing import Any, cast
 
 import attrs
 
@@ -68,7 +68,8 @@ class AuditReport(StopEvent):
 @step
 def find(event: StartEvent, ctx: Context) -> list[Package]:
     """A returned list is a fan-out: each package goes its own way from here. A plain ``def`` runs in a thread."""
-    found = find_packages((event.data or {}).get("paths"))
+    options: dict[str, Any] = event.data or {}
+    found = find_packages(options.get("paths"))
     ctx.state["total"] = len(found)
     return [Package(each) for each in found]
 
@@ -82,8 +83,9 @@ def read(event: Package) -> Read:
 @step
 async def classify(event: Read, ctx: Context) -> Examined:
     """An ``async`` step without an ``await`` is not interrupted by others: it may count."""
-    done = ctx.state["examined"] = ctx.state.get("examined", 0) + 1
-    ctx.report_progress(done, ctx.state["total"], "packages examined")
+    examined = ctx.state.get("examined", 0, type=int) + 1
+    ctx.state["examined"] = examined
+    ctx.report_progress(examined, ctx.state.get("total", type=int), "packages examined")
     found, contents = event.found, event.contents
     entry = Entry(
         name=found.name,
@@ -107,8 +109,7 @@ async def classify(event: Read, ctx: Context) -> Examined:
 @step(recovers=["read"])
 async def give_up(event: StepFailedEvent) -> Examined:
     """One unreadable package must not cost the report of all others: this takes the place of the failed call."""
-    assert isinstance(event.event, Package)
-    found = event.event.found
+    found = cast("Package", event.event).found
     problem = f"could not be read: {event.error_type}: {event.message}"
     return Examined(Entry(found.name, "", found.path, Status.BROKEN, problems=(problem,)))
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import attrs
 
-from blazen_trio.core.calls import JOIN_PLACE, RECOVERY_PLACE, ROOT_ID, derive_id
 from blazen_trio.core.errors import InputRequestExistsError, NoHandlerError, RunStalledError
 from blazen_trio.core.events import (
     Event,
@@ -23,6 +22,7 @@ from blazen_trio.core.events import (
     StepFailedEvent,
     StopEvent,
 )
+from blazen_trio.core.ids import JOIN_PLACE, RECOVERY_PLACE, derive_id
 from tests.machine.programs import RETRY_DELAY_S, Letter, Program, Spec
 
 MISSING = object()
@@ -100,6 +100,15 @@ class Mail:
     on_offer: bool = False
 
 
+@attrs.define(eq=False)
+class Entry:
+    """A call's own event in a collector, and the attempt that took it out last."""
+
+    work: Work
+    event_class: type[Event]
+    taken_by: object = None
+
+
 class Model:
     """One run by the contract. Verbs change the tree; ``settle`` draws the conclusions."""
 
@@ -108,15 +117,13 @@ class Model:
         self.root = Fan()
         self.fans: list[Fan] = [self.root]
         self.works: list[Work] = []
-        self.queue: list[list[Token]] = []
+        self.queue: list[tuple[Fan, list[Token]]] = []
         self.questions: dict[str, Work | Wait] = {}
-        self.asked: set[str] = set()
         self.answers: dict[str, object] = {}
         self.mails: list[Mail] = []
         self.waits: list[Wait] = []
         self.known: set[type[Event]] = set()
-        self.buffers: list[tuple[Work, type[Event], object]] = []
-        self.taken: dict[int, object] = {}
+        self.entries: list[Entry] = []
         self.runs: dict[object, str] = {}
         self.writes: list[tuple[object, str, Any]] = []
         self.usage: list[tuple[object, int]] = []
@@ -136,7 +143,7 @@ class Model:
 
     def alive(self) -> list[Fan]:
         """For each living thing the fan-out that it is in."""
-        return [each.token.fan for each in self.works if each.condition != "over"] + [q[0].fan for q in self.queue if q]
+        return [each.token.fan for each in self.works if each.condition != "over"] + [fan for fan, _ in self.queue]
 
     def is_idle(self, work: Work) -> bool:
         """Whether a call only waits for answers."""
@@ -164,13 +171,13 @@ class Model:
         """Usage of attempts that did not fail."""
         return sum(count for run, count in self.usage if self.runs[run] != "undone")
 
-    def buffered(self, step: int, cls: type[Event]) -> list[Work]:
-        """Whose events are in a collector."""
-        return [
-            work
-            for number, (work, each, _) in enumerate(self.buffers)
-            if work.step == step and each is cls and self.runs.get(self.taken.get(number), "undone") == "undone"
-        ]
+    def is_taken(self, entry: Entry) -> bool:
+        """Whether an attempt that did not fail has an event out of a collector."""
+        return self.runs.get(entry.taken_by, "undone") != "undone"
+
+    def buffered(self, step: int, cls: type[Event]) -> list[Entry]:
+        """What is in a collector."""
+        return [e for e in self.entries if e.work.step == step and e.event_class is cls and not self.is_taken(e)]
 
     def free_mail(self) -> list[Mail]:
         """Events that nobody has claimed."""
@@ -181,13 +188,10 @@ class Model:
 
     # --- Routing -----------------------------------------------------------------------------------------------------
 
-    def emit(self, tokens: list[Token], fan: Fan | None = None) -> None:
+    def emit(self, fan: Fan, tokens: list[Token]) -> None:
         """Bring events to everybody who accepts them, or queue them while the run is paused."""
         if self.is_paused:
-            self.queue.append(tokens or [Token(StopEvent(), 0, 0, fan or self.root, 0, 0)])
-            if not tokens:
-                self.queue[-1].clear()
-                self.queue[-1].append(_Nothing(fan or self.root))
+            self.queue.append((fan, tokens))
             return
         stop = next((token.event for token in tokens if isinstance(token.event, StopEvent)), None)
         if stop is not None:
@@ -197,7 +201,7 @@ class Model:
 
     def _route(self, token: Token) -> None:
         cls = type(token.event)
-        if self.outcome is not None or isinstance(token, _Nothing):
+        if self.outcome is not None:
             return
         plain, joins = self.program.takers(cls, is_join=False), self.program.takers(cls, is_join=True)
         for step in plain:
@@ -218,10 +222,9 @@ class Model:
     def _ask(self, token: Token) -> None:
         event = token.event
         assert isinstance(event, InputRequestEvent)
-        if event.request_id in self.asked:
+        if event.request_id in self.questions or event.request_id in self.answers:
             self.end("failed", InputRequestExistsError)
             return
-        self.asked.add(event.request_id)
         step = len(self.program.specs)
         work = Work(step, event, derive_id(token.parent_id, token.place, step), token, token.recoveries, "asking")
         self.works.append(work)
@@ -296,10 +299,10 @@ class Model:
             fan = self.fan_of(work)
             places = range(work.places, work.places + len(result))
             items = zip(places, result, strict=True)
-            self.emit([Token(event, work.id, n, fan, n, work.recoveries) for n, event in items], fan)
+            self.emit(fan, [Token(event, work.id, n, fan, n, work.recoveries) for n, event in items])
         elif result is not None:
-            place = work.token
-            self.emit([Token(result, work.id, work.places, place.fan, place.item, work.recoveries)])
+            cause = work.token
+            self.emit(cause.fan, [Token(result, work.id, work.places, cause.fan, cause.item, work.recoveries)])
 
     def send(self, work: Work, event: Event) -> None:
         """An event of a call's fan-out, before the call ends."""
@@ -307,7 +310,7 @@ class Model:
         if type(event) not in self.spec(work).fan_types:
             fan.promises.append((type(event),))
         place, work.places = work.places, work.places + 1
-        self.emit([Token(event, work.id, place, fan, place, work.recoveries)])
+        self.emit(fan, [Token(event, work.id, place, fan, place, work.recoveries)])
 
     def fail(self, work: Work, error: Exception, *, now: float, is_retryable: bool, is_violation: bool) -> None:
         """Undone; then retried, recovered, or the end of the run."""
@@ -319,7 +322,7 @@ class Model:
             return
         work.condition = "over"
         self.forget_questions(work)
-        self.buffers = [entry if entry[0] is not work else (work, Event, None) for entry in self.buffers]
+        self.entries = [entry for entry in self.entries if entry.work is not work or self.is_taken(entry)]
         recovery = self.program.recovery_of(work.step)
         if recovery is None or is_violation or work.recoveries >= self.program.specs[recovery].max_recoveries:
             self.end("failed", error)
@@ -393,10 +396,3 @@ class Model:
             wait.offer, mail.on_offer = mail, True
         else:
             wait.is_over, mail.taken_by = True, wait
-
-
-class _Nothing(Token):
-    """An empty list that waits to be routed."""
-
-    def __init__(self, fan: Fan) -> None:
-        super().__init__(StopEvent(), ROOT_ID, 0, fan, 0, 0)

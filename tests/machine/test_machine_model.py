@@ -1,0 +1,425 @@
+"""The machine against its model: Hypothesis writes the program, plays the workers and everybody outside, in any order.
+
+Each rule is one thing that can happen: it is done to the model, told to the machine, and both are compared in ``Driver.tell``.
+"""
+
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from blazen_trio.core.effects import Reject, Reply
+from blazen_trio.core.errors import AnswerConflictError
+from blazen_trio.core.events import (
+    Event,
+    InputRequestEvent,
+    InputResponseEvent,
+    StopEvent,
+    UsageEvent,
+)
+from blazen_trio.core.mailbox import Waiter
+from blazen_trio.core.messages import (
+    AbortRequested,
+    DeadlinePassed,
+    DispatchHeld,
+    DispatchReleased,
+    EventAwaited,
+    EventClaimed,
+    EventCollected,
+    EventDeclined,
+    EventReceived,
+    EventSent,
+    Failure,
+    InputAnswered,
+    InputRequested,
+    InputWithdrawn,
+    PauseRequested,
+    ResumeRequested,
+    SenderClosed,
+    SenderOpened,
+    SlotGranted,
+    StateWritten,
+    StepFailed,
+    StepInterrupted,
+    StepSucceeded,
+    TimerFired,
+    UsageReported,
+    WaitEnded,
+)
+from blazen_trio.core.shared_state import MISSING as NO_VALUE
+from tests.machine.driver import Driver
+from tests.machine.model import MISSING, Entry, Token, Wait, Work
+from tests.machine.programs import WORK, Letter, Program, Stray, programs
+
+picks = st.integers(0, 31)
+COLLECTED = 2
+
+
+class MachineModel(RuleBasedStateMachine):
+    """One run."""
+
+    allowed_ends: ClassVar[int] = 8
+    driver: Driver
+
+    @initialize(program=programs(), is_open=st.sampled_from([True, True, True, False]))
+    def begin(self, program: Program, is_open: bool) -> None:
+        self.driver = Driver(program)
+        self.serial = 0
+        self.asked: dict[tuple[Work, int], int] = {}
+        self.model = self.driver.model
+        if is_open:
+            self.model.senders += 1
+            self.driver.tell(SenderOpened(0.0))
+        self.driver.begin()
+
+    # --- What there is to choose from --------------------------------------------------------------------------------
+
+    def free(self) -> list[Work]:
+        """Calls that run and whose task is not waiting or deciding about an offer."""
+        return [w for w in self.driver.running() if not w.waits and not any(o.work is w for o in self.driver.offers)]
+
+    def pick(self, things: list[Any], pick: int) -> Any:
+        return things[pick % len(things)]
+
+    def touch(self, work: Work) -> Any:
+        """The machine's call; it is begun now."""
+        if work in self.driver.untouched:
+            self.driver.untouched.remove(work)
+        return self.driver.calls[work.id]
+
+    def is_on(self) -> bool:
+        return self.model.outcome is None
+
+    def has_running(self) -> bool:
+        return self.is_on() and bool(self.driver.running())
+
+    def has_free(self) -> bool:
+        return self.is_on() and bool(self.free())
+
+    def event(self, classes: Any, pick: int) -> Event:
+        self.serial += 1
+        cls = self.pick(list(classes), pick)
+        if cls is StopEvent:
+            return StopEvent(self.serial)
+        if cls is InputRequestEvent:
+            return InputRequestEvent("?", "again" if self.serial % 11 == 0 else f"asked-{self.serial}")
+        return cls(self.serial)
+
+    # --- Calls end -----------------------------------------------------------------------------------------------------
+
+    @precondition(has_free)
+    @rule(which=picks, kind=st.integers(0, 11), items=st.lists(picks, max_size=4))
+    def succeed(self, which: int, kind: int, items: list[int]) -> None:
+        work = self.pick(self.free(), which)
+        call, result = self.touch(work), self.result(work, kind, items)
+        self.model.succeed(work, result)
+        self.driver.tell(StepSucceeded(call, result, self.driver.now))
+
+    def result(self, work: Work, kind: int, items: list[int]) -> Any:
+        spec = self.model.spec(work)
+        going_on = [cls for cls in spec.single if cls is not StopEvent]
+        if kind == 0 and StopEvent in spec.single:
+            return StopEvent(which := len(items)) if which else StopEvent()
+        if kind < 5 and going_on:
+            return self.event(going_on, kind + sum(items))
+        if kind < 11 and spec.many:
+            return [self.event(spec.many, item) for item in items]
+        return None
+
+    @precondition(has_running)
+    @rule(which=picks, is_retryable=st.sampled_from([True, True, False]), violates=st.sampled_from([False] * 9 + [True]))
+    def fail(self, which: int, is_retryable: bool, violates: bool) -> None:
+        work = self.pick(self.driver.running(), which)
+        call = self.touch(work)
+        self.leave_mail(work)
+        error = ValueError(work.id)
+        now = 0.0 if self.model.is_paused else self.driver.now
+        self.model.fail(work, error, now=now, is_retryable=is_retryable, is_violation=violates)
+        failure = Failure("ValueError", "", error, is_retryable=is_retryable, is_violation=violates)
+        self.driver.tell(StepFailed(call, failure, self.driver.now, 0.0))
+
+    def leave_mail(self, work: Work) -> None:
+        """Before a call ends its tasks leave ``wait_for_event``; questions stay."""
+        for wait, waiter in list(self.driver.waiters.items()):
+            if wait.work is work and not wait.is_over:
+                self.end_wait(wait, waiter)
+
+    def end_wait(self, wait: Wait, waiter: Waiter) -> None:
+        wait.is_over = True
+        if wait.offer is not None:
+            wait.offer.on_offer = False
+            self.driver.offers.remove(wait)
+        else:
+            wait.work.waits.remove(wait)
+        self.driver.tell(WaitEnded(waiter))
+
+    @precondition(lambda self: self.is_on() and any(w.condition == "running" for w in self.driver.cancelled))
+    @rule(which=picks)
+    def end_cancelled(self, which: int) -> None:
+        work = self.pick([w for w in self.driver.running() if w in self.driver.cancelled], which)
+        self.driver.cancelled.discard(work)
+        call = self.touch(work)
+        self.leave_mail(work)
+        self.model.put_back(work)
+        self.driver.tell(StepInterrupted(call, self.driver.now))
+
+    @precondition(lambda self: self.is_on() and not self.model.is_paused and self.model.having("sleeping"))
+    @rule(which=picks, late_s=st.sampled_from([0.0, 0.5]))
+    def wake(self, which: int, late_s: float) -> None:
+        work = self.pick(self.model.having("sleeping"), which)
+        call = self.driver.calls[work.id]
+        self.driver.pass_time(max(0.0, work.due - self.driver.now) + late_s)
+        del self.driver.timers[call]
+        self.model.to_front(work)
+        self.driver.tell(TimerFired(call, self.driver.now))
+
+    @precondition(lambda self: self.is_on() and self.driver.slots)
+    @rule(which=picks)
+    def grant(self, which: int) -> None:
+        step = self.pick(sorted(self.driver.slots), which)
+        self.driver.slots.discard(step)
+        self.driver.tell(SlotGranted(step, self.driver.now))
+
+    # --- Calls do something ----------------------------------------------------------------------------------------------
+
+    @precondition(has_free)
+    @rule(which=picks, kind=picks, is_stray=st.sampled_from([False] * 7 + [True]))
+    def send(self, which: int, kind: int, is_stray: bool) -> None:
+        work = self.pick(self.free(), which)
+        call = self.touch(work)
+        classes = self.model.spec(work).sends or self.model.spec(work).many
+        event = self.event([Letter] if is_stray or not classes else classes, kind)
+        self.model.send(work, event)
+        self.driver.tell(EventSent(call, event, self.driver.now))
+
+    @precondition(has_free)
+    @rule(which=picks, key=st.sampled_from("xy"), value=st.sampled_from([MISSING, 1, 2, 3, 4]))
+    def write(self, which: int, key: str, value: Any) -> None:
+        work = self.pick(self.free(), which)
+        self.model.writes.append((work.run, key, value))
+        self.driver.tell(StateWritten(self.touch(work), key, NO_VALUE if value is MISSING else value))
+
+    @precondition(has_free)
+    @rule(which=picks)
+    def use(self, which: int) -> None:
+        work = self.pick(self.free(), which)
+        self.serial += 1
+        self.model.usage.append((work.run, self.serial))
+        self.driver.tell(UsageReported(self.touch(work), UsageEvent(total_tokens=self.serial), self.driver.now))
+
+    @precondition(lambda self: self.is_on() and any(isinstance(w.event, WORK) for w in self.free()))
+    @rule(which=picks)
+    def collect(self, which: int) -> None:
+        work = self.pick([w for w in self.free() if isinstance(w.event, WORK)], which)
+        call, cls = self.touch(work), type(work.event)
+        if not any(entry.work is work for entry in self.model.entries):
+            self.model.entries.append(Entry(work, cls))
+        has_taken = any(entry.taken_by is work.run for entry in self.model.entries)
+        there = self.model.buffered(work.step, cls)
+        taken = there if len(there) >= COLLECTED and not has_taken else []
+        before = {id(entry.work.event): entry for entry in taken}
+        (reply,) = (self.driver.machine.handle(EventCollected(call, cls, COLLECTED)))
+        assert isinstance(reply, Reply)
+        assert (reply.value is None) == (not taken)
+        for event in reply.value or ():
+            before.pop(id(event)).taken_by = work.run
+        assert len(before) == max(0, len(taken) - COLLECTED)
+        self.driver.check()
+
+    # --- Mail and questions ------------------------------------------------------------------------------------------------
+
+    @precondition(has_free)
+    @rule(which=picks, kind=st.sampled_from([Letter, Letter, Letter, Stray, WORK[0]]), is_picky=st.booleans())
+    def wait(self, which: int, kind: Any, is_picky: bool) -> None:
+        work = self.pick(self.free(), which)
+        wait = Wait(work, kind, is_picky)
+        waiter = self.driver.waiters[wait] = Waiter(self.touch(work), kind, is_picky, wait)
+        self.model.known.add(kind)
+        self.model.waits.append(wait)
+        work.waits.append(wait)
+        self.driver.tell(EventAwaited(waiter))
+
+    @precondition(lambda self: self.is_on() and self.driver.offers)
+    @rule(which=picks, wants=st.booleans())
+    def decide(self, which: int, wants: bool) -> None:
+        wait = self.pick(self.driver.offers, which)
+        self.driver.offers.remove(wait)
+        mail, wait.offer = wait.offer, None
+        mail.on_offer = False
+        if wants:
+            wait.is_over, mail.taken_by = True, wait
+            self.driver.tell(EventClaimed(self.driver.waiters[wait]))
+        else:
+            wait.declined.append(mail)
+            wait.work.waits.append(wait)
+            self.driver.tell(EventDeclined(self.driver.waiters[wait]))
+
+    @precondition(lambda self: self.is_on() and any(not wait.is_over for wait in self.driver.waiters))
+    @rule(which=picks)
+    def stop_waiting(self, which: int) -> None:
+        self.end_wait(*self.pick([pair for pair in self.driver.waiters.items() if not pair[0].is_over], which))
+
+    @precondition(has_free)
+    @rule(which=picks)
+    def ask(self, which: int) -> None:
+        work = self.pick(self.free(), which)
+        place = self.asked.get((work, id(work.run)), 0)
+        self.asked[work, id(work.run)] = place + 1
+        name = f"{work.id:x}-{place}"
+        if name in self.model.answers:
+            assert self.driver.calls[work.id].recorded().answers[name] == self.model.answers[name]
+            return
+        wait = Wait(work, InputResponseEvent, question=name)
+        self.model.questions[name] = wait
+        self.model.waits.append(wait)
+        work.waits.append(wait)
+        self.driver.tell(InputRequested(self.touch(work), InputRequestEvent("?", name), wait, self.driver.now))
+
+    @precondition(lambda self: self.is_on() and any(w.question and not w.is_over for w in self.model.waits))
+    @rule(which=picks)
+    def withdraw(self, which: int) -> None:
+        wait = self.pick([w for w in self.model.waits if w.question and not w.is_over], which)
+        wait.is_over = True
+        wait.work.waits.remove(wait)
+        self.model.questions.pop(wait.question, None)
+        self.driver.tell(InputWithdrawn(self.driver.calls[wait.work.id], wait.question, self.driver.now))
+
+    @precondition(lambda self: self.is_on() and self.model.questions)
+    @rule(which=picks)
+    def answer(self, which: int) -> None:
+        name = self.pick(sorted(self.model.questions), which)
+        asker = self.model.questions.pop(name)
+        self.serial += 1
+        self.model.answers[name] = self.serial
+        if isinstance(asker, Work):
+            asker.condition = "over"
+            event, token = InputResponseEvent(name, self.serial), asker.token
+            self.model.emit(token.fan, [Token(event, asker.id, 0, token.fan, token.item, token.recoveries)])
+            self.answer_event = event
+        self.driver.tell(InputAnswered(name, self.serial, self.driver.now))
+
+    @precondition(lambda self: self.is_on() and self.model.answers)
+    @rule(which=picks, is_same=st.booleans())
+    def answer_again(self, which: int, is_same: bool) -> None:
+        name = self.pick(sorted(self.model.answers), which)
+        if name in self.model.questions:
+            return
+        response = self.model.answers[name] if is_same else "another"
+        effects = self.driver.tell(InputAnswered(name, response, self.driver.now))
+        errors = [type(effect.error) for effect in effects if isinstance(effect, Reject)]
+        assert errors == ([] if is_same else [AnswerConflictError])
+
+    # --- From outside --------------------------------------------------------------------------------------------------------
+
+    @precondition(is_on)
+    @rule(kind=picks, cls=st.sampled_from((*WORK, Letter, Letter, Letter, InputRequestEvent)))
+    def receive(self, kind: int, cls: Any) -> None:
+        accepted = {each for spec in self.driver.program.specs for each in spec.accepts}
+        if cls in WORK and cls not in accepted:
+            cls = Stray if kind < 8 else Letter
+        event = self.event([cls], 0)
+        self.model.emit(self.model.root, [self.driver.from_outside(event)])
+        self.driver.tell(EventReceived(event, self.driver.now))
+
+    @precondition(is_on)
+    @rule(opens=st.booleans())
+    def change_senders(self, opens: bool) -> None:
+        if opens or not self.model.senders:
+            self.model.senders += 1
+            self.driver.tell(SenderOpened(self.driver.now))
+        else:
+            self.model.senders -= 1
+            self.driver.tell(SenderClosed(self.driver.now))
+
+    @precondition(is_on)
+    @rule(seconds=st.sampled_from([0.25, 1.0, 3.0]))
+    def pass_time(self, seconds: float) -> None:
+        if self.model.is_paused or not self.model.having("sleeping"):
+            self.driver.pass_time(seconds)
+
+    @precondition(is_on)
+    @rule(interrupt=st.booleans(), unbegun=picks)
+    def pause(self, interrupt: bool, unbegun: int) -> None:
+        driver, model = self.driver, self.model
+        works = [work for work in driver.untouched if work.condition == "running"][unbegun % 3 :]
+        driver.untouched = []
+        if not model.is_paused:
+            for work in reversed(works):
+                model.put_back(work)
+            for work in model.having("sleeping"):
+                work.due -= driver.now
+        model.is_paused = True
+        calls = tuple(driver.calls[work.id] for work in works)
+        driver.tell(PauseRequested(driver.now, interrupt, calls))
+
+    @precondition(lambda self: self.is_on() and self.model.is_paused)
+    @rule()
+    def resume(self) -> None:
+        driver, model = self.driver, self.model
+        model.is_paused = False
+        for work in model.having("sleeping"):
+            work.due += driver.now
+        queue, model.queue = model.queue, []
+        for fan, tokens in queue:
+            if model.outcome is None:
+                model.emit(fan, tokens)
+        driver.tell(ResumeRequested(driver.now))
+
+    @precondition(is_on)
+    @rule()
+    def hold_or_release(self) -> None:
+        self.model.is_held = not self.model.is_held
+        self.driver.tell((DispatchHeld if self.model.is_held else DispatchReleased)(self.driver.now))
+
+    @precondition(is_on)
+    @rule(how=picks)
+    def end(self, how: int) -> None:
+        if how == 7:
+            self.model.end("aborted", None)
+            self.driver.tell(AbortRequested(self.driver.now, None))
+        elif how == 8 and self.driver.is_clock_on:
+            self.model.end("timed_out", None)
+            self.driver.tell(DeadlinePassed(self.driver.now))
+
+    # --- After the end ---------------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: not self.is_on())
+    @rule(which=picks, kind=picks)
+    def come_late(self, which: int, kind: int) -> None:
+        """After the end nothing is changed, whatever comes."""
+        calls = list(self.driver.calls.values())
+        now = self.driver.now
+        error = ValueError()
+        messages: list[Any] = [
+            EventReceived(Letter(0), now),
+            InputAnswered("?", 1, now),
+            PauseRequested(now, True, ()),
+            ResumeRequested(now),
+        ]
+        for call in [self.pick(calls, which)] if calls else []:
+            messages += [
+                StepSucceeded(call, None, now),
+                StepSucceeded(call, [Letter(0)], now),
+                StepFailed(call, Failure("", "", error), now, 0.0),
+                StepInterrupted(call, now),
+                TimerFired(call, now),
+                EventSent(call, Letter(0), now),
+                StateWritten(call, "x", 99),
+            ]
+        effects = self.driver.tell(self.pick(messages, kind))
+        assert all(isinstance(effect, Reject) for effect in effects)
+        assert self.state_is_kept()
+
+    def state_is_kept(self) -> bool:
+        return self.driver.state.values.visible == self.model.values("done")
+
+
+def test_the_machine_does_what_the_contract_says():
+    run_state_machine_as_test(MachineModel, settings=settings(stateful_step_count=50))
+
+
+@pytest.mark.slow
+def test_the_machine_does_what_the_contract_says_for_long():
+    run_state_machine_as_test(MachineModel, settings=settings(stateful_step_count=120, max_examples=2000))
