@@ -4,7 +4,7 @@ from functools import partial
 
 from benchmarks.bare import tasks_one_at_a_time
 from benchmarks.measuring import Case, Goal, Scale, us_each
-from blazen_trio import Event, StopEvent, Workflow, step
+from blazen_trio import Event, StartEvent, StopEvent, Workflow, step
 
 GOAL = Goal(0.25)
 
@@ -14,16 +14,21 @@ class Tick(Event):
 
 
 @step
+async def begin(event: StartEvent) -> Tick:
+    return Tick(event.data)
+
+
+@step
 async def tick(event: Tick) -> Tick | StopEvent:
     return Tick(event.left - 1) if event.left > 1 else StopEvent()
 
 
-WORKFLOW = Workflow("chain", [tick], events=[Tick])
+WORKFLOW = Workflow("chain", [begin, tick])
 
 
 async def run_chain(count: int) -> None:
-    """Run ``count`` steps, one after another."""
-    await WORKFLOW.run(Tick(count))
+    """Run ``count`` steps one after another, behind the one that begins."""
+    await WORKFLOW.run(count)
 
 
 def cases(scale: Scale) -> list[Case]:

@@ -6,7 +6,6 @@
 * ``post`` is ``feed`` for everybody but workers: it wakes a worker if there is work now, and gives back the machine's reply.
 """
 
-import functools
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -197,7 +196,7 @@ class Runner:
         """Start a task of the run, with the run's own context variables."""
         assert self.nursery is not None
         name = f"{function.__qualname__} of run {self.run_id}"
-        self.variables.run(functools.partial(self.nursery.start_soon, function, name=name))
+        self.variables.run(self.nursery.start_soon, function, name=name)  # type: ignore[arg-type]  # its name= is unknown to the stub of run
 
     def worker_left(self, worker: Worker) -> None:
         """A worker ended: because there was no more to do, or because a call left it unusable."""

@@ -8,6 +8,9 @@ from itertools import count
 import attrs
 import trio
 
+CANCELLED_MIN = 32
+"""So many cancelled timers may stay in the heap until their time comes."""
+
 
 @attrs.define(order=True)
 class Timer:
@@ -31,6 +34,7 @@ class Timers:
         self._start_task = start_task
         self._heap: list[Timer] = []
         self._numbers = count()
+        self._cancelled_count = 0  # at most so many of the heap
         self._scope: trio.CancelScope | None = None
         self._is_closed = False
 
@@ -46,8 +50,14 @@ class Timers:
         return timer
 
     def cancel(self, timer: Timer) -> None:
-        """Forget a timer."""
-        timer.is_cancelled = True
+        """Forget a timer. Those that were cancelled are thrown out when they are more than the others."""
+        if not timer.is_cancelled:
+            timer.is_cancelled = True
+            self._cancelled_count += 1
+        if self._cancelled_count > CANCELLED_MIN and 2 * self._cancelled_count > len(self._heap):
+            self._heap = [each for each in self._heap if not each.is_cancelled]
+            heapq.heapify(self._heap)
+            self._cancelled_count = 0
 
     def close(self) -> None:
         """Forget all timers and end the task."""

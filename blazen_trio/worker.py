@@ -81,7 +81,8 @@ class Worker:
             while is_needed:
                 with self._scope:
                     is_needed = await self._take_calls()
-                self._account_for_cancel()
+                if is_needed:
+                    self._account_for_cancel()
                 is_needed = is_needed and not self._has_changed_variables()
         except BaseException:
             self._abandon()

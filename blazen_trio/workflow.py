@@ -1,6 +1,5 @@
 """``Workflow``: steps and options, checked when it is built; it makes runs."""
 
-import os
 from collections.abc import Iterable
 from typing import Any, Unpack
 
@@ -11,6 +10,7 @@ from blazen_trio.core.events import Event, StartEvent
 from blazen_trio.core.state import new_state
 from blazen_trio.core.steps import Step
 from blazen_trio.run import RunBlock, WorkflowResult, WorkflowRun
+from blazen_trio.run_ids import new_run_id
 from blazen_trio.runner import Runner
 from blazen_trio.worker import let_interrupt
 
@@ -68,7 +68,7 @@ class Workflow(WorkflowDefinition):
 
     def _block(self, start: object, metadata: dict[str, Any] | None, *, is_attended: bool) -> RunBlock:
         event = start if isinstance(start, Event) else StartEvent(start)
-        state = new_state(self, os.urandom(16).hex(), is_attended=is_attended)
+        state = new_state(self, new_run_id(), is_attended=is_attended)
         runner = Runner(self, state, self.codec, dict(metadata or {}))
         return RunBlock(WorkflowRun(self, runner), runner, event)
 

@@ -48,7 +48,7 @@ def follow(workflow: Workflow, data: Any, answerer: Answerer, view: View) -> End
         is_interrupted = True
     if ending is None or is_interrupted:
         done = f" after {describe_progress(view.progress)}" if view.progress is not None else ""
-        raise CommandError(f"interrupted{done}; nothing of the run was saved", Exit.INTERRUPTED)
+        raise CommandError(f"interrupted{done}; there is no result", Exit.INTERRUPTED)
     return ending
 
 

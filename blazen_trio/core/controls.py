@@ -90,8 +90,8 @@ def resumed(machine: Dispatcher, message: ResumeRequested) -> None:
 def _release_waits(machine: Dispatcher) -> None:
     """Give answers and events that came meanwhile to the calls that still wait for them."""
     state = machine.state
-    held, state.held_wakes = state.held_wakes, []
-    for call, wake in held:
+    held, state.held_wakes = state.held_wakes, {}
+    for call, wake in held.values():
         if call in state.running and call.asks:
             machine.unpark(call, is_question=True)
             machine.effects.append(wake)

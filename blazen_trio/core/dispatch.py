@@ -78,6 +78,9 @@ class Dispatcher:
             return
         if self.is_watched:
             self.note("event_received", event_type=event.__class__.event_type)
+        if route.is_stop:
+            self.complete(event)
+            return
         plan = route.only
         if plan is None or state.mailbox is not None:
             self._route_specially(route, Emission((event,), parent, place, scope, order, recoveries))
@@ -349,6 +352,9 @@ class Dispatcher:
         state = self.state
         state.parked -= 1
         state.asking -= record.asks == record.waits
+        for question in state.questions.values() if record.asks else ():
+            if question.call is call:
+                question.token = None  # nobody waits there until the repeated call asks again
         record.waits = record.asks = 0
         for waiter in () if state.mailbox is None else state.mailbox.waiters_of(call):
             self.mailbox().remove_waiter(waiter)

@@ -43,12 +43,14 @@ def input_requested(machine: Dispatcher, message: InputRequested) -> None:
 
 def input_withdrawn(machine: Dispatcher, message: InputWithdrawn) -> None:
     """The call does not want to know any more."""
-    question = machine.state.questions.get(message.request_id)
-    if question is None or question.call is not message.call or machine.state.outcome is not None:
+    state = machine.state
+    question, held = state.questions.get(message.request_id), state.held_wakes.pop(message.request_id, None)
+    asker = held[0] if question is None and held is not None else question and question.call
+    if asker is not message.call or state.outcome is not None:
         return
     machine.now = message.at
-    del machine.state.questions[message.request_id]
-    if message.call in machine.state.running:
+    state.questions.pop(message.request_id, None)
+    if message.call in state.running:
         machine.unpark(message.call, is_question=True)
     machine.settle()
 
@@ -110,7 +112,7 @@ def _wake(machine: Dispatcher, question: Question, message: InputAnswered) -> No
         return
     wake = WakeTask(question.token, message.response)
     if machine.state.status is RunStatus.PAUSED:
-        machine.state.held_wakes.append((call, wake))
+        machine.state.held_wakes[message.request_id] = (call, wake)
         return
     machine.unpark(call, is_question=True)
     machine.effects.append(wake)

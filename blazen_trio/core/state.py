@@ -59,7 +59,7 @@ class RunState:
         running: the calls that run now, oldest first.
         timers: calls between two attempts, with the time they are due; while paused, with the seconds that remain.
         queue: what was emitted while paused.
-        held_wakes: tasks to wake when the run goes on.
+        held_wakes: tasks to wake when the run goes on, by the question that was answered.
         collectors: buffers of ``collect_events`` by step and class.
         alive: calls (waiting, running, between attempts), routed questions and queued emissions: at 0 the run stalls.
         is_attended: somebody holds the run's handle and can answer questions.
@@ -80,7 +80,7 @@ class RunState:
     running: dict[Call, None] = attrs.Factory(dict)
     timers: dict[Call, float] = attrs.Factory(dict)
     queue: list[Emission] = attrs.Factory(list)
-    held_wakes: list[tuple[Call, WakeTask]] = attrs.Factory(list)
+    held_wakes: dict[str, tuple[Call, WakeTask]] = attrs.Factory(dict)
     questions: dict[str, Question] = attrs.Factory(dict)
     answered: dict[str, object] = attrs.Factory(dict)
     collectors: dict[tuple[int, type[Event]], list[tuple[Call, Event]]] = attrs.Factory(dict)

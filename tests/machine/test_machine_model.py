@@ -69,10 +69,10 @@ class MachineModel(RuleBasedStateMachine):
         self.serial = 0
         self.asked: dict[tuple[Work, int], int] = {}
         self.model = self.driver.model
+        self.driver.begin()
         if is_open:
             self.model.senders += 1
             self.driver.tell(SenderOpened(0.0))
-        self.driver.begin()
 
     # --- What there is to choose from --------------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ class MachineModel(RuleBasedStateMachine):
         spec = self.model.spec(work)
         going_on = [cls for cls in spec.single if cls is not StopEvent]
         if kind == 0 and StopEvent in spec.single:
-            return StopEvent(which := len(items)) if which else StopEvent()
+            return StopEvent(len(items))
         if kind < 5 and going_on:
             return self.event(going_on, kind + sum(items))
         if kind < 11 and spec.many:
@@ -275,7 +275,9 @@ class MachineModel(RuleBasedStateMachine):
         self.model.questions[name] = wait
         self.model.waits.append(wait)
         work.waits.append(wait)
-        self.driver.tell(InputRequested(self.touch(work), InputRequestEvent("?", name), wait, self.driver.now))
+        question = InputRequestEvent("?", name)
+        asked = InputRequested(self.touch(work), question, token=wait, is_bounded=False, at=self.driver.now)
+        self.driver.tell(asked)
 
     @precondition(lambda self: self.is_on() and any(w.question and not w.is_over for w in self.model.waits))
     @rule(which=picks)
