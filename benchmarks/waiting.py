@@ -78,10 +78,10 @@ HOLDS: Final[dict[str, Hold]] = {
 
 
 def cases(scale: Scale) -> list[Case]:
-    count = scale.size(10_000)
+    count, few = scale.size(10_000), scale.size(2_000)
     found = [
         _case(f"{count:,} runs waiting for input", "traced", "routed", count, GOAL),
-        _case(f"{count:,} runs waiting in request_input", "traced", "inline", count),
+        _case(f"{few:,} runs waiting in request_input", "traced", "inline", few),
     ]
     if STATM.exists():
         found.append(_case(f"{count:,} runs waiting for input, resident", "resident", "routed", count))

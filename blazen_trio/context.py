@@ -357,4 +357,3 @@ def _check_class(event_class: object, verb: str) -> None:
     if not (isinstance(event_class, type) and issubclass(event_class, Event)):
         message = f"{verb} takes an event class, not {event_class!r}"
         raise TypeError(message)
-

@@ -288,7 +288,9 @@ class RunBlock:
         outcome = runner.state.outcome
         assert outcome is not None
         is_untaken = self._run.has_untaken_failure
-        if (exc is None and is_untaken) or (is_passing(outcome.error) and (is_untaken or isinstance(exc, trio.Cancelled))):
+        if (exc is None and is_untaken) or (
+            is_passing(outcome.error) and (is_untaken or isinstance(exc, trio.Cancelled))
+        ):
             self._run.take_result()
 
 
@@ -386,4 +388,3 @@ def _check_event(event: object) -> None:
     if not isinstance(event, Event) or type(event) is Event:
         message = f"a run takes instances of Event subclasses, not {event!r}"
         raise TypeError(message)
-

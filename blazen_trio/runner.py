@@ -169,7 +169,9 @@ class Runner:
         self._later.append(action)
 
     def _do_later(self) -> None:
-        if self._is_doing_later:  # what an action leaves for later is done by the loop that runs already, not on top of it
+        if (
+            self._is_doing_later
+        ):  # what an action leaves for later is done by the loop that runs already, not on top of it
             return
         self._is_doing_later = True
         try:
@@ -453,4 +455,3 @@ _PERFORM: Final[dict[type, Callable[[Runner, Any], None]]] = {
     Reply: Runner._give_reply,
     Finish: Runner._finish,
 }
-

@@ -91,14 +91,14 @@ class Worker:
             self.runner.worker_left(self)
 
     def _has_changed_variables(self) -> bool:
-        """Whether a call that was cancelled left context variables behind. (The loop over calls does this inline.)"""
+        """Whether a call that was cancelled left context variables behind; the loop over calls looks inline."""
         try:
             return copy_context() != self.runner.variables
         except Exception:  # noqa: BLE001 - values are compared with their own __eq__, which may raise anything
             return True
 
     def _abandon(self) -> None:
-        """The whole run was cancelled from outside: it is over, also for a body that shields itself and waits for it."""
+        """The whole run was cancelled from outside: it is over, also for a body that shields itself and waits."""
         now = self.runner.clock()
         self.runner.feed(AbortRequested(now, "cancelled from outside"))
         if self.call is not None:
@@ -301,5 +301,3 @@ async def _in_thread(call: Call, context: Context) -> Any:
     result = await trio.to_thread.run_sync(call.plan.invoke, call.event, context, limiter=thread_limiter())
     await checkpoint_if_cancelled()
     return result
-
-

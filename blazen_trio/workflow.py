@@ -82,5 +82,3 @@ class Workflow(WorkflowDefinition):
 
     def __repr__(self) -> str:
         return f"<Workflow {self.name!r} with {len(self.steps)} steps>"
-
-

@@ -80,7 +80,9 @@ def _edges(definition: WorkflowDefinition) -> Iterator[Edge]:
             yield Edge(plan.name, recovery.name, StepFailedEvent.event_type)
 
 
-def _targets(definition: WorkflowDefinition, plan: StepPlan, emitted: type[Event], *, is_fan_out: bool) -> Iterator[Edge]:
+def _targets(
+    definition: WorkflowDefinition, plan: StepPlan, emitted: type[Event], *, is_fan_out: bool
+) -> Iterator[Edge]:
     if issubclass(emitted, StopEvent):
         yield Edge(plan.name, STOP, emitted.event_type, is_fan_out)
         return
@@ -104,7 +106,9 @@ _SHAPES: Final = {
 
 def to_mermaid(description: WorkflowDescription) -> str:
     """A Mermaid flowchart. Node ids are numbers, so that no name can break the syntax; labels are escaped."""
-    numbers = {(node.name, node.kind in (START, STOP, OUTSIDE, INPUT)): f"n{i}" for i, node in enumerate(description.nodes)}
+    numbers = {
+        (node.name, node.kind in (START, STOP, OUTSIDE, INPUT)): f"n{i}" for i, node in enumerate(description.nodes)
+    }
     lines = ["flowchart TD"]
     for node in description.nodes:
         left, right = _SHAPES[node.kind]

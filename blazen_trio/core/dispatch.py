@@ -53,7 +53,17 @@ class Dispatcher:
         is_watched: somebody wants to hear what happens (a subscriber, or the history is kept).
     """
 
-    __slots__ = ("definition", "effects", "is_observed", "is_simple", "is_stopped", "is_watched", "now", "routes", "state")
+    __slots__ = (
+        "definition",
+        "effects",
+        "is_observed",
+        "is_simple",
+        "is_stopped",
+        "is_watched",
+        "now",
+        "routes",
+        "state",
+    )
 
     def __init__(self, definition: WorkflowDefinition, state: RunState) -> None:
         self.definition = definition
@@ -108,14 +118,17 @@ class Dispatcher:
         """Bring the items of a fan-out to everybody who accepts them, without looking at each."""
         self.state.emitted += len(events)
         emission = Emission(events, parent, place, scope, None, recoveries)
+        if not self._has_room(len(events), parent):
+            return
         if self.state.status is PAUSED:
             self._queue(emission)
-        elif self._has_room(len(events), parent):
+        else:
             self._route_batches(emission)
 
     def route_again(self, emission: Emission) -> None:
         """Route what was queued while the run was paused."""
         self.state.alive -= 1
+        self.state.queued -= len(emission.events)
         if emission.order is None:
             self._route_batches(emission)
         else:
@@ -134,6 +147,7 @@ class Dispatcher:
         emission.scope.active += 1
         self.state.alive += 1
         self.state.queue.append(emission)
+        self.state.queued += len(emission.events)
 
     def _route_specially(self, route: Route, emission: Emission) -> None:
         """Route one event that is not simply one step's."""

@@ -155,4 +155,3 @@ Effect = (
     | Reply
     | Finish
 )
-

@@ -67,9 +67,7 @@ class _Routes(dict[type[Event], Route]):
 class Routing:
     """The routing tables of one workflow; ``routes[event_class]`` works for classes that the workflow did not name, too."""
 
-    def __init__(
-        self, plans: Sequence[StepPlan], kept: Iterable[type[Event]], handler: StepPlan | None = None
-    ) -> None:
+    def __init__(self, plans: Sequence[StepPlan], kept: Iterable[type[Event]], handler: StepPlan | None = None) -> None:
         self.plans = tuple(plans)
         self._handler = handler
         self.kept = frozenset(kept) | {InputResponseEvent}

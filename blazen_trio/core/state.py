@@ -59,6 +59,7 @@ class RunState:
         running: the calls that run now, oldest first.
         timers: calls between two attempts, with the time they are due; while paused, with the seconds that remain.
         queue: what was emitted while paused.
+        queued: how many events are in it.
         held_wakes: tasks to wake when the run goes on, by the question that was answered.
         collectors: buffers of ``collect_events`` by step and class.
         alive: calls (waiting, running, between attempts), routed questions and queued emissions: at 0 the run stalls.
@@ -80,6 +81,7 @@ class RunState:
     running: dict[Call, None] = attrs.Factory(dict)
     timers: dict[Call, float] = attrs.Factory(dict)
     queue: list[Emission] = attrs.Factory(list)
+    queued: int = 0
     held_wakes: dict[str, tuple[Call, WakeTask]] = attrs.Factory(dict)
     questions: dict[str, Question] = attrs.Factory(dict)
     answered: dict[str, object] = attrs.Factory(dict)
@@ -111,7 +113,8 @@ class RunState:
     @property
     def pending(self) -> int:
         """Events in the run that no finished call has consumed; what ``max_pending_events`` bounds."""
-        return self.alive + self.kept + (0 if self.mailbox is None else self.mailbox.size)
+        mail = 0 if self.mailbox is None else self.mailbox.size
+        return self.alive - len(self.queue) + self.queued + self.kept + mail
 
     def usage_total(self) -> TokenUsage:
         """What finished calls used, and what running ones used so far."""

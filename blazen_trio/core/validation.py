@@ -231,5 +231,3 @@ class _FlowCheck:
 
 def _list(names: Iterable[str]) -> str:
     return ", ".join(names)
-
-

@@ -1,17 +1,18 @@
 """The audit: every distribution is in the report exactly once, whatever is wrong with it."""
 
-from blazen_trio import InputRequestEvent, ProgressEvent
+from blazen_trio import InputRequestEvent, ProgressEvent, Workflow, step
 from blazen_trio.demo import Status, audit
 from blazen_trio.demo.licences import Family
 from blazen_trio.demo.report import as_plain
+from blazen_trio.demo.workflow import Package, Read, read
 
 from .packages_for_tests import install
 
 
-async def report_of(*sites, answers=()):
+async def report_of(*sites, answers=(), workflow=audit):
     """The entries by name, and the questions that were asked; the answers are given in turn."""
     remaining, questions = list(answers), []
-    async with audit.start({"paths": [str(site) for site in sites]}) as run:
+    async with workflow.start({"paths": [str(site) for site in sites]}) as run:
         async with run.stream_events(types=InputRequestEvent) as events:
             async for question in events:
                 questions.append(question)
@@ -79,34 +80,23 @@ async def test_nothing_is_lost_among_broken_ones(tmp_path):
     assert questions == []
 
 
-async def test_a_package_whose_reading_fails_in_a_way_nobody_foresaw_is_in_the_report(tmp_path, monkeypatch):
+@step(name="read")
+def read_with_an_accident(event: Package) -> Read:
+    if event.found.name == "cursed":
+        raise ZeroDivisionError("one in a million")
+    return read(event)
+
+
+async def test_a_package_whose_reading_fails_in_a_way_nobody_foresaw_is_in_the_report(tmp_path):
     install(tmp_path, "good", "License: MIT")
     install(tmp_path, "cursed", "License: MIT")
+    steps = [read_with_an_accident if step.name == "read" else step for step in audit.steps]
 
-    def parse(self, text):
-        if "cursed" in text and find_is_done:
-            raise ZeroDivisionError("one in a million")
-        return original(self, text)
+    entries, _ = await report_of(tmp_path, workflow=Workflow("unlucky-audit", steps))
 
-    import email.parser
-
-    from blazen_trio.demo import packages
-
-    find_is_done = False
-    original = email.parser.HeaderParser.parsestr
-    measure = packages._measure
-
-    def read(path, problems):
-        nonlocal find_is_done
-        find_is_done = True
-        return measure(path, problems)
-
-    monkeypatch.setattr(packages, "_measure", read)
-    monkeypatch.setattr(email.parser.HeaderParser, "parsestr", parse)
-
-    entries, _ = await report_of(tmp_path)
-
-    assert set(entries) == {"good", "cursed"}
+    assert entries["good"].status is Status.CLASSIFIED
+    assert entries["cursed"].status is Status.BROKEN
+    assert entries["cursed"].problems == ("could not be read: ZeroDivisionError: one in a million",)
 
 
 async def test_progress_is_reported_up_to_the_last_package(tmp_path):

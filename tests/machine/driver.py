@@ -4,6 +4,7 @@ The driver plays the runner: it knows which calls were ordered to start, which t
 the runner's protocol (a task that waits leaves its wait before its call ends).
 """
 
+import operator
 from collections import Counter
 from typing import Any
 
@@ -208,10 +209,10 @@ class Driver:
         sleeping = {call.id: due for call, due in state.timers.items()}
         assert sleeping == {work.id: work.due for work in model.having("sleeping")}
         queued = [event for emission in state.queue for event in emission.events]
-        assert same(queued, [token.event for _, tokens in model.queue for token in tokens])
+        assert queued == [token.event for _, tokens in model.queue for token in tokens]
         assert set(state.questions) == set(model.questions)
         mail = [] if state.mailbox is None else state.mailbox.pending()
-        assert same(sorted(mail, key=id), sorted((m.event for m in model.free_mail()), key=id))
+        assert Counter(map(repr, mail)) == Counter(repr(each.event) for each in model.free_mail())
         for (step, cls), entries in state.collectors.items():
             assert Counter(c.id for c, _ in entries) == Counter(e.work.id for e in model.buffered(step, cls))
 
@@ -244,13 +245,8 @@ class Driver:
 def is_given(expected: Any, given: Any) -> bool:
     """Whether a call got the very events that it should."""
     if isinstance(expected, list):
-        return isinstance(given, list) and same(expected, given)
+        return isinstance(given, list) and all(map(operator.is_, expected, given)) and expected == given
     return expected is given or (expected is StepFailedEvent and isinstance(given, StepFailedEvent)) or expected == given
-
-
-def same(one: list[Any], other: list[Any]) -> bool:
-    """Whether two lists hold the same objects."""
-    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
 
 
 def _pair(pair: tuple[Any, Any]) -> tuple[int, str]:

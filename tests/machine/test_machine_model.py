@@ -3,7 +3,7 @@
 Each rule is one thing that can happen: it is done to the model, told to the machine, and both are compared in ``Driver.tell``.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -60,7 +60,6 @@ COLLECTED = 2
 class MachineModel(RuleBasedStateMachine):
     """One run."""
 
-    allowed_ends: ClassVar[int] = 8
     driver: Driver
 
     @initialize(program=programs(), is_open=st.sampled_from([True, True, True, False]))
@@ -108,6 +107,11 @@ class MachineModel(RuleBasedStateMachine):
         return cls(self.serial)
 
     # --- Calls end -----------------------------------------------------------------------------------------------------
+
+    @precondition(has_free)
+    @rule(which=picks, items=st.lists(picks, min_size=1, max_size=4))
+    def fan_out(self, which: int, items: list[int]) -> None:
+        self.succeed(which, 6, items)
 
     @precondition(has_free)
     @rule(which=picks, kind=st.integers(0, 11), items=st.lists(picks, max_size=4))
@@ -271,7 +275,7 @@ class MachineModel(RuleBasedStateMachine):
         if name in self.model.answers:
             assert self.driver.calls[work.id].recorded().answers[name] == self.model.answers[name]
             return
-        wait = Wait(work, InputResponseEvent, question=name)
+        wait = Wait(work, Event, question=name)
         self.model.questions[name] = wait
         self.model.waits.append(wait)
         work.waits.append(wait)
@@ -299,7 +303,6 @@ class MachineModel(RuleBasedStateMachine):
             asker.condition = "over"
             event, token = InputResponseEvent(name, self.serial), asker.token
             self.model.emit(token.fan, [Token(event, asker.id, 0, token.fan, token.item, token.recoveries)])
-            self.answer_event = event
         self.driver.tell(InputAnswered(name, self.serial, self.driver.now))
 
     @precondition(lambda self: self.is_on() and self.model.answers)
@@ -324,22 +327,6 @@ class MachineModel(RuleBasedStateMachine):
         event = self.event([cls], 0)
         self.model.emit(self.model.root, [self.driver.from_outside(event)])
         self.driver.tell(EventReceived(event, self.driver.now))
-
-    @precondition(is_on)
-    @rule(opens=st.booleans())
-    def change_senders(self, opens: bool) -> None:
-        if opens or not self.model.senders:
-            self.model.senders += 1
-            self.driver.tell(SenderOpened(self.driver.now))
-        else:
-            self.model.senders -= 1
-            self.driver.tell(SenderClosed(self.driver.now))
-
-    @precondition(is_on)
-    @rule(seconds=st.sampled_from([0.25, 1.0, 3.0]))
-    def pass_time(self, seconds: float) -> None:
-        if self.model.is_paused or not self.model.having("sleeping"):
-            self.driver.pass_time(seconds)
 
     @precondition(is_on)
     @rule(interrupt=st.booleans(), unbegun=picks)
@@ -370,20 +357,23 @@ class MachineModel(RuleBasedStateMachine):
         driver.tell(ResumeRequested(driver.now))
 
     @precondition(is_on)
-    @rule()
-    def hold_or_release(self) -> None:
-        self.model.is_held = not self.model.is_held
-        self.driver.tell((DispatchHeld if self.model.is_held else DispatchReleased)(self.driver.now))
-
-    @precondition(is_on)
-    @rule(how=picks)
-    def end(self, how: int) -> None:
-        if how == 7:
-            self.model.end("aborted", None)
-            self.driver.tell(AbortRequested(self.driver.now, None))
-        elif how == 8 and self.driver.is_clock_on:
-            self.model.end("timed_out", None)
-            self.driver.tell(DeadlinePassed(self.driver.now))
+    @rule(kind=st.sampled_from(["open", "close", "time", "time", "hold", "release", "release", "abort", "deadline"]), rare=picks)
+    def control(self, kind: str, rare: int) -> None:
+        driver, model = self.driver, self.model
+        if kind == "open" or (kind == "close" and model.senders):
+            model.senders += 1 if kind == "open" else -1
+            driver.tell((SenderOpened if kind == "open" else SenderClosed)(driver.now))
+        elif kind == "time" and (model.is_paused or not model.having("sleeping")):
+            driver.pass_time(rare / 4)
+        elif kind in ("hold", "release"):
+            model.is_held = kind == "hold"
+            driver.tell((DispatchHeld if model.is_held else DispatchReleased)(driver.now))
+        elif kind == "abort" and rare < 4:
+            model.end("aborted", None)
+            driver.tell(AbortRequested(driver.now, None))
+        elif kind == "deadline" and rare < 4 and driver.is_clock_on:
+            model.end("timed_out", None)
+            driver.tell(DeadlinePassed(driver.now))
 
     # --- After the end ---------------------------------------------------------------------------------------------------------
 

@@ -264,7 +264,9 @@ async def test_a_timed_out_step_may_clean_up_and_is_then_tried_again(autojump_cl
     assert story == [(1, 0), ("cleaned", 1), (2, 2), ("cleaned", 3), (3, 5), ("cleaned", 5.5)]
 
 
-async def test_a_step_that_turns_its_cancellation_into_an_error_fails_with_that_error(autojump_clock: MockClock) -> None:
+async def test_a_step_that_turns_its_cancellation_into_an_error_fails_with_that_error(
+    autojump_clock: MockClock,
+) -> None:
     @step(timeout=1)
     async def work(event: StartEvent) -> StopEvent:
         try:
@@ -463,8 +465,10 @@ async def test_calls_cancelled_from_outside_give_their_tokens_back(is_own: bool,
 
 
 async def test_a_lock_held_inside_a_step_excludes_other_calls(autojump_clock: MockClock) -> None:
-    """``trio.Lock`` belongs to the task. A call has its task to itself while it runs, so a lock that a step gives back
-    before it ends works as everywhere; one that it keeps would be its worker's, which takes other calls later.
+    """``trio.Lock`` belongs to the task, and a call has its task to itself while it runs.
+
+    A lock that a step gives back before it ends works as everywhere; one that it kept would be its worker's, which
+    takes other calls later.
     """
     lock = trio.Lock()
 

@@ -1,4 +1,4 @@
-"""Control-C: a real SIGINT at any moment ends the program with exactly ``KeyboardInterrupt``, and nothing hangs or is lost."""
+"""Control-C: a real SIGINT at any moment ends the program with exactly ``KeyboardInterrupt``; nothing hangs or is lost."""
 
 import functools
 import signal
@@ -14,7 +14,6 @@ from trio.testing import MockClock
 
 import blazen_trio
 from blazen_trio import Context, Event, StartEvent, StopEvent, Workflow, step
-from blazen_trio.worker import Worker
 from tests.runner.seeds import run_shuffled
 from tests.runner.test_leaks import tasks_below
 
@@ -201,13 +200,14 @@ def check_moments(moments: range) -> None:
 
 
 def count_of_moments() -> int:
+    run(run_and_look)  # so that what is made once is there
     counter = Interrupter(moment=float("inf"))
     assert counter.run(run_and_look) == "done"
     return counter.lines
 
 
 def test_an_interrupt_at_some_lines_of_the_engine_leaves_as_it_is() -> None:
-    check_moments(range(1, count_of_moments(), 17))
+    check_moments(range(1, count_of_moments(), 37))
 
 
 @pytest.mark.slow
@@ -243,7 +243,7 @@ def test_an_interrupt_while_steps_sleep_ends_the_program(times: int) -> None:
 
     @step
     async def never(done: list[Done]) -> StopEvent:
-        await trio.sleep(1e9)
+        await trio.sleep_forever()
         return StopEvent()
 
     async def main() -> None:
@@ -256,34 +256,17 @@ def test_an_interrupt_while_steps_sleep_ends_the_program(times: int) -> None:
 
 
 def test_an_interrupt_of_a_chain_that_never_suspends_ends_it() -> None:
-    count = 0
-
     @step
     async def start(event: StartEvent) -> Item:
         return Item(0)
 
     @step
     async def go_on(event: Item) -> Item | StopEvent:
-        nonlocal count
-        count += 1
         return Item(event.number + 1)
 
-    def interrupt(frame: FrameType, kind: str, _argument: object) -> None:
-        if count == 500 and frame.f_code is Worker._take_calls.__code__:
-            signal.raise_signal(signal.SIGINT)
-
     async def main() -> None:
-        async with Workflow("endless", [start, go_on]).start():
-            await trio.sleep_forever()
+        trio.lowlevel.current_trio_token().run_sync_soon(signal.raise_signal, signal.SIGINT)
+        await Workflow("endless", [start, go_on]).run()
 
-    async def main_with_signal() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(main)
-            await trio.lowlevel.checkpoint()
-            trio.lowlevel.current_trio_token().run_sync_soon(signal.raise_signal, signal.SIGINT)
-            await trio.sleep_forever()
-
-    with pytest.raises(BaseExceptionGroup) as caught:
-        run(main_with_signal)
-    assert caught.group_contains(KeyboardInterrupt)
-    assert not caught.group_contains(Exception)
+    with pytest.raises(KeyboardInterrupt):
+        run(main)

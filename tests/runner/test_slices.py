@@ -151,7 +151,7 @@ async def test_an_endless_chain_can_be_aborted_and_cancelled(autojump_clock: Moc
             await trio.sleep_forever()
 
 
-# --- The slice itself ---------------------------------------------------------------------------------------------------
+# --- The slice itself ------------------------------------------------------------------------------------------------
 
 
 def test_the_first_worker_owns_the_slice_and_has_it_anew_at_each_turn_while_it_is_alone() -> None:
@@ -177,11 +177,11 @@ def test_the_first_other_worker_inherits_the_slice_when_its_owner_had_its_turn()
 
 def test_an_owner_that_does_not_come_back_loses_the_slice() -> None:
     shared = Slice()
-    shared.begin_turn("a", 1.0)
-    shared.begin_turn("b", 1.0 + 1.5 * SLICE_S)
-    assert shared.owner == "a"
-    shared.begin_turn("b", 1.0 + 2 * SLICE_S)
-    assert shared.owner == "b"
+    owners: list[object] = []
+    for worker, now in (("a", 1.0), ("b", 1.0 + 1.5 * SLICE_S), ("b", 1.0 + 2 * SLICE_S)):
+        shared.begin_turn(worker, now)
+        owners.append(shared.owner)
+    assert owners == ["a", "a", "b"]
 
 
 def test_a_worker_that_ended_is_forgotten() -> None:

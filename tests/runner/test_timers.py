@@ -11,6 +11,19 @@ from trio.testing import MockClock
 from blazen_trio.timers import Timers
 
 
+def timers_of(nursery: trio.Nursery) -> Timers:
+    """Timers whose task runs in a nursery."""
+
+    def start(task: Callable[[], Any]) -> None:
+        nursery.start_soon(task)
+
+    return Timers(start)
+
+
+def nothing() -> None:
+    """What a timer does that is none of the story."""
+
+
 async def times_of(use: Callable[[Timers, Callable[[str], Callable[[], None]]], Any], seconds: float) -> Any:
     """What fires, and when, within some seconds of using timers."""
     fired: list[tuple[str, float]] = []
@@ -19,7 +32,7 @@ async def times_of(use: Callable[[Timers, Callable[[str], Callable[[], None]]], 
         return lambda: fired.append((name, trio.current_time()))
 
     async with trio.open_nursery() as nursery:
-        timers = Timers(nursery.start_soon)
+        timers = timers_of(nursery)
         use(timers, noting)
         await trio.sleep(seconds)
         timers.close()
@@ -44,7 +57,7 @@ async def test_timers_of_one_time_fire_in_the_order_in_which_they_were_set(autoj
 
 async def test_an_earlier_timer_that_is_set_later_fires_first(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        timers = Timers(nursery.start_soon)
+        timers = timers_of(nursery)
         fired: list[float] = []
         timers.set(10, lambda: fired.append(trio.current_time()))
         await trio.sleep(3)
@@ -107,10 +120,10 @@ async def test_no_task_is_started_before_the_first_timer(autojump_clock: MockClo
 
 async def test_timers_that_are_set_and_cancelled_for_ever_use_no_more_memory() -> None:
     async with trio.open_nursery() as nursery:
-        timers = Timers(nursery.start_soon)
-        kept = [timers.set(1e9, int) for _ in range(10)]
+        timers = timers_of(nursery)
+        kept = [timers.set(1e9, nothing) for _ in range(10)]
         for _ in range(10_000):
-            timers.cancel(timers.set(2e9, int))
+            timers.cancel(timers.set(2e9, nothing))
         assert len(timers) == len(kept)
         assert len(timers._heap) < 100
         timers.close()

@@ -107,11 +107,10 @@ async def test_both_limits_hold_where_a_step_has_two(autojump_clock: MockClock) 
 
 async def test_a_limiter_of_the_program_works_beside_the_steps_of_a_run(autojump_clock: MockClock) -> None:
     limiter = trio.CapacityLimiter(1)
-    async with trio.open_nursery() as nursery:
-        async with limiter:
-            nursery.start_soon(sharing(limiter).run, 3)
-            await trio.sleep(10)
-            assert limiter.statistics().tasks_waiting == 1
+    async with trio.open_nursery() as nursery, limiter:  # given back before the nursery waits
+        nursery.start_soon(sharing(limiter).run, 3)
+        await trio.sleep(10)
+        assert limiter.statistics().tasks_waiting == 1
     assert trio.current_time() == 13
 
 

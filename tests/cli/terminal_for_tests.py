@@ -1,0 +1,69 @@
+"""The command in a process of its own: with pipes, or at a pseudo terminal where a scripted person sits."""
+
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COMMAND = [sys.executable, "-m", "blazen_trio.cli"]
+SECONDS_MAX = 60
+
+
+@attrs.frozen
+class Ended:
+    """What a process said and how it ended; at a terminal, `err` is what was on it."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run_piped(*argv: str) -> Ended:
+    """Run the command with nobody at its standard input."""
+    done = subprocess.run(
+        [*COMMAND, *argv], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS_MAX, check=False
+    )
+    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_at_terminal(*argv: str, script: list[tuple[str, str | int]]) -> Ended:
+    """Run the command at a terminal. `script`: when this text has come, type that line, or send that signal."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+    with subprocess.Popen(
+        [*COMMAND, *argv], cwd=ROOT, env=environment, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        seen = _play(process, ours, list(script))
+        assert process.stdout is not None
+        out = process.stdout.read().decode()
+        code = process.wait(SECONDS_MAX)
+    os.close(ours)
+    return Ended(code, out, seen)
+
+
+def _play(process: subprocess.Popen[bytes], terminal: int, script: list[tuple[str, str | int]]) -> str:
+    seen, read_from = "", 0
+    with contextlib.suppress(OSError):  # how Linux says that the other side is closed
+        while data := os.read(terminal, 65536):
+            seen += data.decode("utf-8", "replace")
+            if script and (place := seen.find(script[0][0], read_from)) >= 0:
+                cue, act = script.pop(0)
+                read_from = place + len(cue)
+                if isinstance(act, int):
+                    process.send_signal(act)
+                else:
+                    os.write(terminal, act.encode())
+    assert not script, f"these cues never came: {script}\n{seen}"
+    return seen
+
+
+def interrupt() -> int:
+    """What Ctrl-C sends."""
+    return int(signal.SIGINT)

@@ -1,0 +1,93 @@
+"""Workflows that the command runs in its tests."""
+
+import math
+
+import attrs
+import trio
+
+from blazen_trio import Context, Event, InputRequestEvent, InputResponseEvent, StartEvent, StopEvent, Workflow, step
+
+
+@step
+async def echo(event: StartEvent) -> StopEvent:
+    return StopEvent(event.data)
+
+
+@step
+async def fail(event: StartEvent) -> StopEvent:
+    raise ValueError("no luck \x1b[31mtoday")
+
+
+@step
+async def ask(event: StartEvent, ctx: Context) -> StopEvent:
+    return StopEvent([await ctx.request_input("First?", {"default": "x"}), await ctx.request_input("Second?")])
+
+
+@step
+async def ask_by_event(event: StartEvent) -> InputRequestEvent:
+    return InputRequestEvent("Routed?", request_id="q1")
+
+
+@step
+async def take_answer(event: InputResponseEvent) -> StopEvent:
+    return StopEvent(event.response)
+
+
+@attrs.frozen
+class Point:
+    x: float
+    tags: frozenset[str]
+
+
+@step
+async def odd_values(event: StartEvent) -> StopEvent:
+    return StopEvent({"point": Point(math.nan, frozenset({"a"})), 5: b"raw", "huge": 2**70})
+
+
+class Item(Event):
+    number: int
+
+
+@step
+async def spread(event: StartEvent) -> list[Item]:
+    return [Item(number) for number in range(10)]
+
+
+@step
+async def work(event: Item, ctx: Context) -> Item | None:
+    ctx.report_progress(event.number + 1, 10, "items")
+
+
+@step
+async def count(items: list[Item]) -> StopEvent:
+    return StopEvent(len(items))
+
+
+@step
+async def wait_for_ever(event: StartEvent, ctx: Context) -> StopEvent:
+    ctx.report_progress(5, 5, "steps of waiting begun")
+    await trio.sleep_forever()
+    return StopEvent()
+
+
+@step
+async def linger(event: StartEvent) -> StopEvent:
+    await trio.sleep(0.2)
+    return StopEvent("came to an end")
+
+
+@step
+async def ask_meanwhile(event: StartEvent, ctx: Context) -> None:
+    await ctx.request_input("Still there?")
+
+
+echoing = Workflow("echoing", [echo])
+failing = Workflow("failing", [fail])
+asking = Workflow("asking", [ask])
+routing = Workflow("routing", [ask_by_event, take_answer])
+silent = Workflow("silent", [ask], publish_lifecycle=False)
+odd = Workflow("odd", [odd_values])
+many = Workflow("many", [spread, work, count])
+endless = Workflow("endless", [wait_for_ever])
+ending = Workflow("ending", [linger, ask_meanwhile])
+no_workflow = "just text"
