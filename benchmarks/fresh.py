@@ -20,10 +20,14 @@ def figure_of(*arguments: str) -> float:
 
 
 async def _figure_of(arguments: tuple[str, ...]) -> float:
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     ended: subprocess.CompletedProcess[bytes] = await trio.run_process(
-        [sys.executable, *arguments],
-        capture_stdout=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        [sys.executable, *arguments], capture_stdout=True, env=_environment()
     )
     return float(ended.stdout.split()[-1])
+
+
+def _environment() -> dict[str, str]:
+    """This one, with the package to be found and bytecode kept: else each import would compile the sources again."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import attrs
 
-from blazen_trio.codec import Plain
+from blazen_trio.codec import DecodeError, Plain
+from blazen_trio.core.errors import EventDecodeError
 from blazen_trio.core.messages import StateWritten
 from blazen_trio.core.shared_state import MISSING
 
@@ -88,11 +89,16 @@ class State(MutableMapping[str, object]):
         plain = self._visible().get(key, MISSING)
         if plain is MISSING:
             return default
-        codec = self._context.runner.codec
-        return codec.from_plain(plain) if type is None else codec.structure(plain, type)
+        return self._context.runner.codec.from_plain(plain) if type is None else self._structure(plain, type, key)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {dict(self)!r}>"
+
+    def _structure(self, plain: Plain, type: Any, key: str) -> Any:  # noqa: A002 - as in get
+        try:
+            return self._context.runner.codec.structure(plain, type)
+        except DecodeError as error:
+            raise EventDecodeError("ctx.state", key + error.path, error.problem) from None
 
     def _write(self, key: str, plain: Any) -> None:
         self._context.post(StateWritten(self._context.call, key, plain))
@@ -113,7 +119,7 @@ class TypedState(State):
         plain = self._visible().get(name, MISSING)
         if plain is MISSING:
             return _default(field)
-        return self._context.runner.codec.structure(plain, field.type or object)
+        return self._structure(plain, field.type or object, name)
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set a field; its type is checked.
@@ -127,7 +133,7 @@ class TypedState(State):
         codec = self._context.runner.codec
         plain = codec.to_plain(value, f"state.{name}")
         if field.type is not None:
-            codec.structure(plain, field.type)
+            self._structure(plain, field.type, name)
         self._write(name, plain)
 
     def __delattr__(self, name: str) -> None:

@@ -6,19 +6,28 @@ import attrs
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.catalogue import WORKS
 from benchmarks.measuring import Case, Goal, Result, measure
 from benchmarks.report import changes
 
 
-def only_w1(*arguments):
-    return main(["--only", "W1", "--quick", *map(str, arguments)])
+@pytest.fixture
+def steady_work(monkeypatch):
+    """A work of one case, W0, that always takes twice as long as its baseline."""
+    case = Case("a case", "us/run", engine=lambda: 2.0, baseline=lambda: 1.0, goal=Goal(1.5))
+    monkeypatch.setitem(WORKS, "W0", lambda scale: [case])
 
 
-def with_ratios_times(factor, path):
-    data = json.loads(path.read_text("utf-8"))
-    for entry in data["results"]:
-        entry["ratio"] *= factor
-    path.write_text(json.dumps(data), "utf-8")
+@pytest.fixture
+def last(tmp_path):
+    """Stores a result of W0 with some ratio."""
+
+    def store(ratio):
+        path = tmp_path / "last.json"
+        path.write_text(json.dumps({"results": [{"work": "W0", "case": "a case", "ratio": ratio}]}), "utf-8")
+        return str(path)
+
+    return store
 
 
 def refusal_of(arguments, capsys):
@@ -30,7 +39,7 @@ def refusal_of(arguments, capsys):
 
 def test_results_are_printed_and_written_as_json(tmp_path, capsys):
     path = tmp_path / "results.json"
-    assert only_w1("--json", path) == 0
+    assert main(["--only", "W1", "--quick", "--json", str(path)]) == 0
     data = json.loads(path.read_text("utf-8"))
     assert set(data) == {"machine", "results"}
     assert set(data["machine"]) == {"python", "trio", "blazen_trio", "system", "cpus"}
@@ -45,37 +54,32 @@ def test_results_are_printed_and_written_as_json(tmp_path, capsys):
         assert entry["case"] in printed
 
 
-def test_a_markdown_table_has_a_row_for_each_case(capsys):
-    assert only_w1("--markdown") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "| work | case | blazen_trio | bare Trio | ratio | goal |"
-    assert len(lines) == 5
-    assert {line.count("|") for line in lines} == {7}
+def test_a_markdown_table_has_a_row_for_each_case(steady_work, capsys):
+    assert main(["--only", "W0", "--markdown"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "| work | case | blazen_trio | bare Trio | ratio | goal |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| W0 | a case | 2 us/run (2 to 2) | 1 us/run | 2.000 | ratio below 1.5: NO |",
+    ]
 
 
-def test_a_ratio_that_got_worse_than_the_threshold_fails_the_comparison(tmp_path, capsys):
-    path = tmp_path / "last.json"
-    only_w1("--json", path)
-    with_ratios_times(0.001, path)
-    assert only_w1("--compare", path) == 1
-    assert "LOST" in capsys.readouterr().out
-    with_ratios_times(1_000_000, path)
-    assert only_w1("--compare", path) == 0
-    assert "better" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("before", "code", "words"),
+    [
+        (1.0, 1, "100.0 % worse  LOST"),
+        (1.9, 0, "5.3 % worse"),
+        (4.0, 0, "50.0 % better"),
+        (None, 0, "Nothing to compare"),
+    ],
+)
+def test_a_ratio_that_got_worse_by_more_than_the_threshold_fails(steady_work, last, capsys, before, code, words):
+    assert main(["--only", "W0", "--compare", last(before)]) == code
+    assert words in capsys.readouterr().out
 
 
-def test_a_greater_threshold_forgives_more(tmp_path):
-    path = tmp_path / "last.json"
-    only_w1("--json", path)
-    with_ratios_times(0.1, path)  # ten times worse now: by 900 %, give or take the noise of this machine
-    assert only_w1("--compare", path, "--threshold", 1_000_000) == 0
-
-
-def test_a_stored_result_without_the_measured_cases_has_nothing_to_compare(tmp_path, capsys):
-    path = tmp_path / "last.json"
-    path.write_text('{"machine": {}, "results": []}', "utf-8")
-    assert only_w1("--compare", path) == 0
-    assert "Nothing to compare" in capsys.readouterr().out
+@pytest.mark.parametrize(("threshold", "code"), [("99", 1), ("101", 0)])
+def test_the_threshold_is_in_percent_of_the_ratio(steady_work, last, threshold, code):
+    assert main(["--only", "W0", "--compare", last(1.0), "--threshold", threshold]) == code
 
 
 @pytest.mark.parametrize(("before", "now", "unit", "worse"), [(2.0, 3.0, "us/run", 50), (3.0, 2.0, "deliveries/s", 50)])

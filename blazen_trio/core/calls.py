@@ -118,44 +118,75 @@ class Call:
         return f"<Call {self.step_name} {format_id(self.id)} attempt {self.attempt}>"
 
 
+@attrs.frozen(eq=False)
+class Origin:
+    """Where an event comes from: all that its calls inherit.
+
+    Attributes:
+        parent: id of the call (or question) that emitted it, or ``ROOT_ID``.
+        place: its place among the emissions of the parent.
+        scope: the fan-out that it belongs to.
+        order: its place in that fan-out.
+        recoveries: recoveries that led to it.
+    """
+
+    parent: int
+    place: int
+    scope: "Scope"
+    order: Order
+    recoveries: int
+
+    def at(self, place: int) -> "Origin":
+        """The origin of a later item of a fan-out, if this is that of the first."""
+        place += self.place
+        return Origin(self.parent, place, self.scope, (place,), self.recoveries)
+
+
 class Batch:
     """Items of one fan-out that wait for the same step; each becomes a ``Call`` only when it has a slot.
 
-    Routing 100,000 items so takes as long as routing one: the list of events is kept as it was returned.
+    Routing 100,000 items so takes as long as routing one: the events are kept as they were returned.
+
+    Attributes:
+        first: the origin of the fan-out's first item.
+        places: the places of these items in the fan-out; ``None`` if they are all of it.
+        is_shared: other steps get the same items, so the step belongs to their order.
     """
 
-    __slots__ = ("events", "lane", "next_index", "parent", "place", "places", "recoveries", "scope", "shared")
+    __slots__ = ("events", "first", "is_shared", "lane", "next_index", "places")
 
     def __init__(
-        self, lane: Lane, events: Sequence[Event], parent: int, place: int, scope: "Scope", recoveries: int
+        self, lane: Lane, events: Sequence[Event], first: Origin, places: Sequence[int] | None, *, is_shared: bool
     ) -> None:
         self.lane = lane
         self.events = events
-        self.parent = parent
-        self.place = place
-        self.places: Sequence[int] | None = None
-        self.scope = scope
-        self.recoveries = recoveries
+        self.first = first
+        self.places = places
+        self.is_shared = is_shared
         self.next_index = 0
-        self.shared = False
 
     @property
     def is_empty(self) -> bool:
         """Whether every item became a call."""
         return self.next_index >= len(self.events)
 
+    @property
+    def scope(self) -> "Scope":
+        """The fan-out."""
+        return self.first.scope
+
     def __len__(self) -> int:
         return len(self.events) - self.next_index
 
     def next_call(self) -> Call:
         """Make the call of the next item."""
-        index = self.next_index
+        index, first = self.next_index, self.first
         self.next_index = index + 1
-        place = self.place + (index if self.places is None else self.places[index])
+        place = first.place + (index if self.places is None else self.places[index])
         step = self.lane.plan.index
-        order = (place, step) if self.shared else (place,)
-        call_id = derive_id(self.parent, place, step)
-        return Call(self.lane, self.events[index], call_id, self.scope, order, self.recoveries)
+        order = (place, step) if self.is_shared else (place,)
+        call_id = derive_id(first.parent, place, step)
+        return Call(self.lane, self.events[index], call_id, first.scope, order, first.recoveries)
 
 
 @attrs.define(eq=False)

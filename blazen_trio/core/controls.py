@@ -3,6 +3,7 @@
 A new verb is a message class in ``messages``, a function here, its line in ``HANDLERS``, and a method of ``WorkflowRun``.
 """
 
+from blazen_trio.core.calls import Origin
 from blazen_trio.core.dispatch import Dispatcher
 from blazen_trio.core.effects import CancelCalls, CancelTimer, Reject, SetTimer, WithdrawSlot
 from blazen_trio.core.errors import RunClosedError, WorkflowAbortedError, WorkflowTimeoutError
@@ -28,7 +29,7 @@ def started(machine: Dispatcher, message: RunStarted) -> None:
     state.wall_offset = message.wall_offset
     machine.start_clock()
     machine.note("workflow_started")
-    machine.route_one(message.event, ROOT_ID, 0, state.root, (), 0)
+    machine.route_one(message.event, Origin(ROOT_ID, 0, state.root, (), 0))
     machine.settle()
 
 

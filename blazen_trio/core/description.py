@@ -1,6 +1,6 @@
 """A workflow as a graph, for people and pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import attrs
@@ -17,7 +17,10 @@ INPUT: Final = "input"
 
 @attrs.frozen
 class Node:
-    """A step (``kind`` is ``step``, ``join`` or ``recovery``), or an end: ``start``, ``stop``, ``outside``, ``input``."""
+    """A step (``kind`` is ``step``, ``join`` or ``recovery``), or an end: ``start``, ``stop``, ``outside``, ``input``.
+
+    An end is named after its kind, in brackets if a step has that name.
+    """
 
     name: str
     kind: str
@@ -47,9 +50,10 @@ class WorkflowDescription:
 def describe(definition: WorkflowDefinition) -> WorkflowDescription:
     """The nodes and edges of a workflow, in the order of registration."""
     steps = [_node(plan) for plan in definition.plans]
-    edges = tuple(dict.fromkeys(_edges(definition)))
+    names = _end_names(definition)
+    edges = tuple(dict.fromkeys(_edges(definition, names)))
     used = {name for edge in edges for name in (edge.source, edge.target)}
-    ends = [Node(name, name) for name in (START, OUTSIDE, INPUT, STOP) if name in used]
+    ends = [Node(name, kind) for kind, name in names.items() if name in used]
     return WorkflowDescription(definition.name, (*ends, *steps), edges)
 
 
@@ -60,35 +64,47 @@ def _node(plan: StepPlan) -> Node:
     return Node(plan.name, kind, accepts, emits)
 
 
-def _edges(definition: WorkflowDefinition) -> Iterator[Edge]:
+def _end_names(definition: WorkflowDefinition) -> dict[str, str]:
+    """The names of the ends by kind, none of which is a step's."""
+    steps = {plan.name for plan in definition.plans}
+    names: dict[str, str] = {}
+    for kind in (START, OUTSIDE, INPUT, STOP):
+        name = kind
+        while name in steps:
+            name = f"({name})"
+        names[kind] = name
+    return names
+
+
+def _edges(definition: WorkflowDefinition, ends: Mapping[str, str]) -> Iterator[Edge]:
     for plan in definition.plans:
         for accepted in plan.step.accepts:
             if issubclass(accepted, StartEvent):
-                yield Edge(START, plan.name, accepted.event_type)
+                yield Edge(ends[START], plan.name, accepted.event_type)
             elif accepted in definition.options.events:
-                yield Edge(OUTSIDE, plan.name, accepted.event_type)
+                yield Edge(ends[OUTSIDE], plan.name, accepted.event_type)
             elif accepted is InputResponseEvent:
-                yield Edge(INPUT, plan.name, accepted.event_type)
+                yield Edge(ends[INPUT], plan.name, accepted.event_type)
     for plan in definition.plans:
         single = definition.routing.expand(plan.step.returns.single)
         for emitted in single:
-            yield from _targets(definition, plan, emitted, is_fan_out=False)
+            yield from _targets(definition, plan, emitted, ends, is_fan_out=False)
         for emitted in definition.routing.expand(plan.fan_types):
-            yield from _targets(definition, plan, emitted, is_fan_out=True)
+            yield from _targets(definition, plan, emitted, ends, is_fan_out=True)
         recovery = definition.recoveries[plan.index]
         if recovery is not None:
             yield Edge(plan.name, recovery.name, StepFailedEvent.event_type)
 
 
 def _targets(
-    definition: WorkflowDefinition, plan: StepPlan, emitted: type[Event], *, is_fan_out: bool
+    definition: WorkflowDefinition, plan: StepPlan, emitted: type[Event], ends: Mapping[str, str], *, is_fan_out: bool
 ) -> Iterator[Edge]:
     if issubclass(emitted, StopEvent):
-        yield Edge(plan.name, STOP, emitted.event_type, is_fan_out)
+        yield Edge(plan.name, ends[STOP], emitted.event_type, is_fan_out)
         return
     route = definition.routing.routes[emitted]
     if issubclass(emitted, InputRequestEvent) and route.is_question:
-        yield Edge(plan.name, INPUT, emitted.event_type, is_fan_out)
+        yield Edge(plan.name, ends[INPUT], emitted.event_type, is_fan_out)
     for taker in (*route.plans, *route.joins):
         yield Edge(plan.name, taker.name, emitted.event_type, is_fan_out)
 
@@ -106,19 +122,14 @@ _SHAPES: Final = {
 
 def to_mermaid(description: WorkflowDescription) -> str:
     """A Mermaid flowchart. Node ids are numbers, so that no name can break the syntax; labels are escaped."""
-    numbers = {
-        (node.name, node.kind in (START, STOP, OUTSIDE, INPUT)): f"n{i}" for i, node in enumerate(description.nodes)
-    }
+    numbers = {node.name: f"n{i}" for i, node in enumerate(description.nodes)}
     lines = ["flowchart TD"]
     for node in description.nodes:
         left, right = _SHAPES[node.kind]
-        number = numbers[node.name, node.kind in (START, STOP, OUTSIDE, INPUT)]
-        lines.append(f'    {number}{left}"{_escape(node.name)}"{right}')
+        lines.append(f'    {numbers[node.name]}{left}"{_escape(node.name)}"{right}')
     for edge in description.edges:
-        source = numbers.get((edge.source, edge.source in (START, OUTSIDE, INPUT)), "")
-        target = numbers.get((edge.target, edge.target in (STOP, INPUT)), "")
         arrow = "==>" if edge.is_fan_out else "-->"
-        lines.append(f'    {source} {arrow}|"{_escape(edge.event)}"| {target}')
+        lines.append(f'    {numbers[edge.source]} {arrow}|"{_escape(edge.event)}"| {numbers[edge.target]}')
     return "\n".join(lines) + "\n"
 
 

@@ -11,17 +11,15 @@ from blazen_trio.core.mailbox import Waiter
 from blazen_trio.core.publication import StreamItem
 from blazen_trio.core.status import RunStatus
 
-effect = attrs.define(eq=False)
 
-
-@effect
+@attrs.define(eq=False)
 class StartStep:
     """Run a call's step function, once, and tell how it ended."""
 
     call: Call
 
 
-@effect
+@attrs.define(eq=False)
 class Publish:
     """Append an event to the stream. The stream keeps the effect itself; the item is made when somebody asks for it."""
 
@@ -38,7 +36,7 @@ class Publish:
         return StreamItem(self.seq, self.timestamp, self.event, self.source_step, call_id, self.attempt)
 
 
-@effect
+@attrs.define(eq=False)
 class WakeTask:
     """Give a waiting task of a call what it waits for."""
 
@@ -46,7 +44,7 @@ class WakeTask:
     value: object
 
 
-@effect
+@attrs.define(eq=False)
 class OfferEvent:
     """Ask a waiter's predicate, in the waiter's own task, whether it wants an event."""
 
@@ -54,7 +52,7 @@ class OfferEvent:
     event: Event
 
 
-@effect
+@attrs.define(eq=False)
 class SetTimer:
     """Tell when ``at`` has come: a call's wait before its next attempt is over then."""
 
@@ -62,59 +60,59 @@ class SetTimer:
     at: float
 
 
-@effect
+@attrs.define(eq=False)
 class CancelTimer:
     """Forget a call's timer."""
 
     call: Call
 
 
-@effect
+@attrs.define(eq=False)
 class SetDeadline:
     """Tell when ``at`` has come: the running time is used up then."""
 
     at: float
 
 
-@effect
+@attrs.define(eq=False)
 class ClearDeadline:
     """Forget the deadline."""
 
 
-@effect
+@attrs.define(eq=False)
 class CancelCalls:
     """Cancel running calls; their ends are awaited."""
 
     calls: tuple[Call, ...]
 
 
-@effect
+@attrs.define(eq=False)
 class RequestSlot:
     """Take a token of the shared limiter of ``lane`` on behalf of the run, when there is one, and tell."""
 
     lane: Lane
 
 
-@effect
+@attrs.define(eq=False)
 class WithdrawSlot:
     """Nobody waits for the shared limiter of ``lane`` any more."""
 
     lane: Lane
 
 
-@effect
+@attrs.define(eq=False)
 class Quiesce:
     """Nothing runs now: let those go on who wait for the pause."""
 
 
-@effect
+@attrs.define(eq=False)
 class Reject:
     """Raise this error where the message came from; nothing was changed."""
 
     error: Exception
 
 
-@effect
+@attrs.define(eq=False)
 class Reply:
     """Give this back where the message came from."""
 
@@ -131,7 +129,7 @@ class Outcome:
     cause: BaseException | None = None
 
 
-@effect
+@attrs.define(eq=False)
 class Finish:
     """The run is over: end what still runs, close the stream, give the outcome to everybody who waits for it."""
 

@@ -1,5 +1,6 @@
 """Events that come into the queue while calls run, from calls or from outside, and calls that wait for events."""
 
+from blazen_trio.core.calls import Origin
 from blazen_trio.core.dispatch import Dispatcher
 from blazen_trio.core.effects import Reject
 from blazen_trio.core.errors import EventLimitError, RunClosedError
@@ -38,7 +39,7 @@ def event_sent(machine: Dispatcher, message: EventSent) -> None:
     record.emissions += 1
     record.sent.append(message.event)
     machine.state.last_step = call.step_name
-    machine.route_one(message.event, call.id, place, fan_out, (place,), call.recoveries)
+    machine.route_one(message.event, Origin(call.id, place, fan_out, (place,), call.recoveries))
     machine.settle()
 
 
@@ -59,7 +60,7 @@ def event_received(machine: Dispatcher, message: EventReceived) -> None:
         return
     machine.now = message.at
     state.outside += 1
-    machine.route_one(message.event, ROOT_ID, state.outside, state.root, (state.outside,), 0)
+    machine.route_one(message.event, Origin(ROOT_ID, state.outside, state.root, (state.outside,), 0))
     machine.settle()
 
 

@@ -5,10 +5,13 @@ Rules of this file:
 * Mail of a class is kept in the order of arrival until somebody claims it. A waiter without a predicate gets the oldest at once.
 * A waiter with a predicate is offered the mail it has not seen, one at a time; the predicate is user code and is evaluated in
   the step's own task, which claims or declines. While an offer is open nobody else is offered that event.
+* An event that steps take as well is a copy here, for those who wait when it comes: it lapses with the last of them who may
+  want it.
 """
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -24,7 +27,8 @@ class Waiter:
     Attributes:
         token: the runner's own name for the task that waits.
         picky: whether it has a predicate.
-        seen: number of the mail that it looks at next.
+        seen: it has no interest in mail below this number.
+        declined: numbers, from there on, of mail that it did not want.
         offered: the mail that it is deciding about.
     """
 
@@ -33,15 +37,17 @@ class Waiter:
     picky: bool
     token: Any
     seen: int = 0
+    declined: set[int] = attrs.Factory(set)
     offered: "Mail | None" = None
 
 
 @attrs.define(eq=False)
 class Mail:
-    """An event that nobody has claimed yet."""
+    """An event that nobody has claimed yet; ``readers`` are those who may want a copy, or ``None`` if anybody may."""
 
     event: Event
     number: int
+    readers: set[Waiter] | None = None
     taken: bool = False
     on_offer: bool = False
 
@@ -53,20 +59,28 @@ class _Box:
     mails: deque[Mail] = attrs.Factory(deque)
     waiters: dict[Waiter, None] = attrs.Factory(dict)
     next_number: int = 0
+    copies: list[Mail] = attrs.Factory(list)
     free: int = 0
     """Mails that are neither taken nor on offer: with none of them nobody needs to be asked."""
 
     def unclaimed(self, waiter: Waiter) -> Mail | None:
         """The oldest mail that this waiter may have and has not seen."""
         self._trim()
-        if not waiter.picky:
-            return next((mail for mail in self.mails if not (mail.taken or mail.on_offer)), None)
-        first = self.mails[0].number if self.mails else self.next_number
-        for index in range(max(0, waiter.seen - first), len(self.mails)):
-            mail = self.mails[index]
-            if not (mail.taken or mail.on_offer):
+        for mail in islice(self.mails, self._skip_seen(waiter), None):
+            is_for_it = mail.readers is None or waiter in mail.readers
+            if is_for_it and not (mail.taken or mail.on_offer or mail.number in waiter.declined):
                 return mail
         return None
+
+    def _skip_seen(self, waiter: Waiter) -> int:
+        """Index of the first mail that the waiter may still want: before it all is taken, or declined and forgotten so."""
+        index = start = max(0, waiter.seen - (self.mails[0].number if self.mails else self.next_number))
+        for mail in islice(self.mails, start, None):
+            if not (mail.taken or mail.number in waiter.declined):
+                break
+            waiter.declined.discard(mail.number)
+            waiter.seen, index = mail.number + 1, index + 1
+        return index
 
     def _trim(self) -> None:
         while self.mails and self.mails[0].taken:
@@ -91,10 +105,13 @@ class Mailbox:
         box = self._boxes.get(event_class)
         return box is not None and bool(box.waiters)
 
-    def put(self, event: Event) -> None:
-        """Keep an event until somebody claims it."""
+    def put(self, event: Event, *, is_copy: bool = False) -> None:
+        """Keep an event until somebody claims it; a copy for as long as one of those waits who wait for it now."""
         box = self._box(type(event))
-        box.mails.append(Mail(event, box.next_number))
+        mail = Mail(event, box.next_number, set(box.waiters) if is_copy else None)
+        box.mails.append(mail)
+        if is_copy:
+            box.copies.append(mail)
         box.next_number += 1
         box.free += 1
         self.size += 1
@@ -109,8 +126,11 @@ class Mailbox:
 
     def remove_waiter(self, waiter: Waiter) -> None:
         """Take a waiter out of the line, its open offer included; harmless if it is not there."""
-        self._box(waiter.event_class).waiters.pop(waiter, None)
+        box = self._box(waiter.event_class)
+        box.waiters.pop(waiter, None)
         self._withdraw(waiter)
+        for mail in list(box.copies):
+            self._lose_reader(box, mail, waiter)
 
     def matches(self, event_class: type[Event]) -> Iterator[tuple[Waiter, Event]]:
         """Offer mail of a class to those who wait for it; a waiter that is not picky has it at once."""
@@ -135,15 +155,29 @@ class Mailbox:
 
     def decline(self, waiter: Waiter) -> None:
         """The waiter does not want what it was offered and looks at the next."""
-        if waiter.offered is not None:
-            waiter.seen = waiter.offered.number + 1
+        mail = waiter.offered
+        if mail is not None:
+            waiter.declined.add(mail.number)
             self._withdraw(waiter)
+            self._lose_reader(self._box(waiter.event_class), mail, waiter)
 
     def _withdraw(self, waiter: Waiter) -> None:
         if waiter.offered is not None:
             waiter.offered.on_offer = False
             waiter.offered = None
             self._box(waiter.event_class).free += 1
+
+    def _lose_reader(self, box: _Box, mail: Mail, waiter: Waiter) -> None:
+        """One waiter less may want a copy; it lapses with the last."""
+        if mail.readers is None:
+            return
+        mail.readers.discard(waiter)
+        if not (mail.readers or mail.taken):
+            mail.taken = True
+            box.free -= 1
+            self.size -= 1
+        if mail.taken:
+            box.copies.remove(mail)
 
     def waited_classes(self) -> list[type[Event]]:
         """The classes that calls wait for now."""

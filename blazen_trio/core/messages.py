@@ -12,8 +12,6 @@ from blazen_trio.core.calls import Call
 from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent, UsageEvent
 from blazen_trio.core.mailbox import Waiter
 
-message = attrs.define(eq=False)
-
 
 @attrs.frozen(eq=False)
 class Failure:
@@ -42,7 +40,7 @@ class Failure:
         return f"{self.error_type}: {self.text}" if self.text else self.error_type
 
 
-@message
+@attrs.define(eq=False)
 class RunStarted:
     """The run's block was entered; ``wall_offset`` turns ``at`` into seconds since the epoch."""
 
@@ -54,7 +52,7 @@ class RunStarted:
 # --- Calls -----------------------------------------------------------------------------------------------------------
 
 
-@message
+@attrs.define(eq=False)
 class StepSucceeded:
     """A call returned; ``result`` is an event, a list or tuple of events, or ``None``, checked against the step."""
 
@@ -63,7 +61,7 @@ class StepSucceeded:
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class StepFailed:
     """A call raised, timed out or broke its declaration."""
 
@@ -73,7 +71,7 @@ class StepFailed:
     jitter: float
 
 
-@message
+@attrs.define(eq=False)
 class StepInterrupted:
     """A call was cancelled by the engine and did not end by itself before."""
 
@@ -81,7 +79,7 @@ class StepInterrupted:
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class SlotGranted:
     """The shared limiter of a step has a token for ``call``, which was the first to wait for it."""
 
@@ -89,7 +87,7 @@ class SlotGranted:
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class TimerFired:
     """The wait of a call before its next attempt is over."""
 
@@ -100,7 +98,7 @@ class TimerFired:
 # --- What a call does while it runs ------------------------------------------------------------------------------------
 
 
-@message
+@attrs.define(eq=False)
 class EventSent:
     """A call sent or yielded an event."""
 
@@ -109,7 +107,7 @@ class EventSent:
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class StreamWritten:
     """A call wrote an event to the stream."""
 
@@ -118,7 +116,7 @@ class StreamWritten:
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class StateWritten:
     """A call set a state key to a value in plain data; ``MISSING`` if it deleted the key."""
 
@@ -127,7 +125,7 @@ class StateWritten:
     value: Any
 
 
-@message
+@attrs.define(eq=False)
 class OnceRecorded:
     """A call did something that must not be done again."""
 
@@ -136,7 +134,7 @@ class OnceRecorded:
     result: object
 
 
-@message
+@attrs.define(eq=False)
 class AnswerKept:
     """The workflow's own handler answered a call's question."""
 
@@ -145,7 +143,7 @@ class AnswerKept:
     response: object
 
 
-@message
+@attrs.define(eq=False)
 class UsageReported:
     """A call used tokens or money."""
 
@@ -154,7 +152,7 @@ class UsageReported:
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class ProgressReported:
     """A call told how far it is."""
 
@@ -163,7 +161,7 @@ class ProgressReported:
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class EventCollected:
     """A call added its event to a buffer of ``count`` events."""
 
@@ -172,42 +170,42 @@ class EventCollected:
     count: int
 
 
-@message
+@attrs.define(eq=False)
 class EventAwaited:
     """A task of a call waits for an event."""
 
     waiter: Waiter
 
 
-@message
+@attrs.define(eq=False)
 class EventWanted:
     """A call opened a channel for events of a class; what comes before it receives is kept for it."""
 
     event_class: type[Event]
 
 
-@message
+@attrs.define(eq=False)
 class EventClaimed:
     """The predicate of a waiter wanted the event on offer."""
 
     waiter: Waiter
 
 
-@message
+@attrs.define(eq=False)
 class EventDeclined:
     """The predicate of a waiter did not want the event on offer."""
 
     waiter: Waiter
 
 
-@message
+@attrs.define(eq=False)
 class WaitEnded:
     """A task of a call left ``wait_for_event`` without an event."""
 
     waiter: Waiter
 
 
-@message
+@attrs.define(eq=False)
 class InputRequested:
     """A call asks a question and waits for the answer; ``is_bounded`` if only until a deadline of its own."""
 
@@ -218,7 +216,7 @@ class InputRequested:
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class InputWithdrawn:
     """A call stopped waiting for the answer to its question."""
 
@@ -230,7 +228,7 @@ class InputWithdrawn:
 # --- From outside ------------------------------------------------------------------------------------------------------
 
 
-@message
+@attrs.define(eq=False)
 class EventReceived:
     """Somebody outside of the run sent an event into it."""
 
@@ -238,21 +236,21 @@ class EventReceived:
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class SenderOpened:
     """Somebody outside holds a channel into the run: more events may come, so it cannot stall."""
 
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class SenderClosed:
     """A channel into the run was closed."""
 
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class InputAnswered:
     """Somebody answered a question."""
 
@@ -261,7 +259,7 @@ class InputAnswered:
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class PauseRequested:
     """The run shall stop dispatching; ``unbegun`` are calls that were started but not taken by a worker yet."""
 
@@ -270,14 +268,14 @@ class PauseRequested:
     unbegun: tuple[Call, ...]
 
 
-@message
+@attrs.define(eq=False)
 class ResumeRequested:
     """The paused run shall go on."""
 
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class AbortRequested:
     """The run shall end now."""
 
@@ -285,28 +283,28 @@ class AbortRequested:
     reason: str | None
 
 
-@message
+@attrs.define(eq=False)
 class DeadlinePassed:
     """The running time that the workflow's timeout allows is used up."""
 
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class ObservationChanged:
     """Somebody began to watch the stream, or the last one went."""
 
     is_observed: bool
 
 
-@message
+@attrs.define(eq=False)
 class DispatchHeld:
     """A lossless subscriber fell behind."""
 
     at: float
 
 
-@message
+@attrs.define(eq=False)
 class DispatchReleased:
     """The lossless subscribers caught up."""
 

@@ -1,6 +1,6 @@
 """How calls end: with a result, with a failure (then a retry, a recovery, or the end of the run), or interrupted."""
 
-from blazen_trio.core.calls import Call
+from blazen_trio.core.calls import Call, Origin
 from blazen_trio.core.dispatch import Dispatcher
 from blazen_trio.core.effects import SetTimer
 from blazen_trio.core.errors import StepFailedError
@@ -67,9 +67,9 @@ def _emit(machine: Dispatcher, call: Call, result: object) -> None:
     place = 0 if call.record is None else call.record.emissions
     if isinstance(result, (list, tuple)):
         items = tuple(result)  # the list is the user's, who may change it while items wait
-        machine.route_items(items, call.id, place, machine.fan_out_of(call), call.recoveries)
+        machine.route_items(items, Origin(call.id, place, machine.fan_out_of(call), (place,), call.recoveries))
     else:
-        machine.route_one(result, call.id, place, call.scope, call.order, call.recoveries)  # type: ignore[arg-type]  # an event: the worker checked it
+        machine.route_one(result, Origin(call.id, place, call.scope, call.order, call.recoveries))
 
 
 def failed(machine: Dispatcher, message: StepFailed) -> None:

@@ -10,7 +10,7 @@ from blazen_trio.core.annotations import Signature
 from blazen_trio.core.events import Event
 from blazen_trio.core.ids import derive_id
 from blazen_trio.core.retry import RetryConfig, RetryStack
-from blazen_trio.core.steps import Limiter, Step, StepFunction, StepKind
+from blazen_trio.core.steps import Limiter, Step, StepFunction, StepKind, event_classes
 
 DEFAULT_MAX_CONCURRENCY = 100
 """Calls of one step that run at once unless the step says otherwise: a fan-out of 100,000 then needs 36 MiB and stalls
@@ -92,7 +92,7 @@ def _compile(index: int, step: Step, retry: RetryConfig | None) -> StepPlan:
         many=frozenset(returns.many),
         any_single=Event in returns.single,
         any_many=Event in returns.many,
-        fan_types=tuple(dict.fromkeys(returns.many + step.sends)),
+        fan_types=tuple(dict.fromkeys((*returns.many, *event_classes(step.sends)))),
         opens_fan_out=step.kind is StepKind.GENERATOR or bool(step.sends),
         is_join=step.is_join,
         is_recovery=step.is_recovery,

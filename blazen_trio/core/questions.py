@@ -7,6 +7,7 @@ Rules of this file:
 * A call that is repeated finds its question still open, or its answer in its record: nobody is asked twice.
 """
 
+from blazen_trio.core.calls import Origin
 from blazen_trio.core.dispatch import Dispatcher
 from blazen_trio.core.effects import Reject, WakeTask
 from blazen_trio.core.errors import (
@@ -30,7 +31,8 @@ def input_requested(machine: Dispatcher, message: InputRequested) -> None:
     machine.now = message.at
     question = state.questions.get(event.request_id)
     if question is None and event.request_id not in state.answered:
-        question = Question(event, call.id, call.scope, call.order, call.recoveries, call=call)
+        origin = Origin(call.id, 0, call.scope, call.order, call.recoveries)
+        question = Question(event, origin, call=call)
         state.questions[event.request_id] = question
         machine.announce_question(event, call)
     if question is None or question.call is not call:
@@ -100,8 +102,8 @@ def _route_answer(machine: Dispatcher, question: Question, message: InputAnswere
     event = InputResponseEvent(message.request_id, message.response)
     machine.state.asking -= 1
     machine.state.alive -= 1
-    machine.route_one(event, question.id, 0, question.scope, question.order, question.recoveries)
-    machine.leave(question.scope)
+    machine.route_one(event, question.origin)
+    machine.leave(question.origin.scope)
 
 
 def _wake(machine: Dispatcher, question: Question, message: InputAnswered) -> None:

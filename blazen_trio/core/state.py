@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from blazen_trio.core.calls import Call, Lane, Order
+from blazen_trio.core.calls import Call, Lane, Origin
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.effects import Outcome, WakeTask
 from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent
@@ -25,14 +25,14 @@ NO_USAGE = TokenUsage()
 class Question:
     """An open question: of a call that waits for the answer, or an event that was routed (``call`` is ``None``).
 
-    ``is_bounded``: the call waits only until a deadline of its own.
+    Attributes:
+        origin: that of the answer.
+        token: the runner's own name for the task that waits.
+        is_bounded: the call waits only until a deadline of its own.
     """
 
     event: InputRequestEvent
-    id: int
-    scope: Scope
-    order: Order
-    recoveries: int
+    origin: Origin
     call: Call | None = None
     token: Any = None
     is_bounded: bool = False
@@ -40,14 +40,11 @@ class Question:
 
 @attrs.define(eq=False)
 class Emission:
-    """Events that were emitted while nothing is dispatched; ``order`` is ``None`` for the items of a fan-out."""
+    """Events that were emitted while nothing is dispatched: one, or the items of a fan-out."""
 
     events: Sequence[Event]
-    parent: int
-    place: int
-    scope: Scope
-    order: Order | None
-    recoveries: int
+    origin: Origin
+    is_fan_out: bool
 
 
 @attrs.define(eq=False)
@@ -59,7 +56,7 @@ class RunState:
         running: the calls that run now, oldest first.
         timers: calls between two attempts, with the time they are due; while paused, with the seconds that remain.
         queue: what was emitted while paused.
-        queued: how many events are in it.
+        queued: how many more events than emissions are in it.
         held_wakes: tasks to wake when the run goes on, by the question that was answered.
         collectors: buffers of ``collect_events`` by step and class.
         alive: calls (waiting, running, between attempts), routed questions and queued emissions: at 0 the run stalls.
@@ -114,7 +111,7 @@ class RunState:
     def pending(self) -> int:
         """Events in the run that no finished call has consumed; what ``max_pending_events`` bounds."""
         mail = 0 if self.mailbox is None else self.mailbox.size
-        return self.alive - len(self.queue) + self.queued + self.kept + mail
+        return self.alive + self.queued + self.kept + mail
 
     def usage_total(self) -> TokenUsage:
         """What finished calls used, and what running ones used so far."""

@@ -6,7 +6,7 @@ It stays callable like the function it was made from, so a step is tested withou
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypedDict, Unpack, overload
 
 import attrs
@@ -248,6 +248,11 @@ def _is_limit(limit: object) -> bool:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def event_classes(values: Iterable[object]) -> tuple[type[Event], ...]:
+    """Those values that are event classes; the others are told when the workflow is built."""
+    return tuple(each for each in values if isinstance(each, type) and issubclass(each, Event))
 
 
 def _is_event_class(value: object) -> bool:

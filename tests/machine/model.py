@@ -193,6 +193,7 @@ class Model:
         if self.is_paused:
             self.queue.append((fan, tokens))
             return
+        self.tick += 1
         stop = next((token.event for token in tokens if isinstance(token.event, StopEvent)), None)
         if stop is not None:
             self.end("completed", stop)
@@ -232,7 +233,6 @@ class Model:
 
     def call(self, step: int, event: Any, call_id: int, token: Token, recoveries: int | None = None) -> Work:
         """New work for a step, behind what waits."""
-        self.tick += 1
         work = Work(step, event, call_id, token, token.recoveries if recoveries is None else recoveries)
         work.age = (1, self.tick)
         assert all(other.id != call_id for other in self.works), "two calls have one id"
@@ -255,9 +255,14 @@ class Model:
         limit = self.spec(work).limit
         assert limit is None or len(self.having("running", work.step)) < limit, f"{work} starts beyond the limit"
         waiting = self.having("waiting", work.step)
-        assert all(work.age <= other.age for other in waiting), f"{work} overtakes"
+        assert not any(self._is_before(other, work) for other in waiting), f"{work} overtakes"
         work.condition, work.run = "running", object()
         self.runs[work.run] = "running"
+
+    def _is_before(self, one: Work, other: Work) -> bool:
+        """Whether one call came first: emitted before, or at the same time with an earlier place among its like."""
+        are_alike = type(one.event) is type(other.event) and one.token.parent_id == other.token.parent_id
+        return one.age < other.age or (one.age == other.age and are_alike and one.token.place < other.token.place)
 
     def put_back(self, work: Work) -> None:
         """Undone, in front of all that wait; the attempt does not count."""
@@ -330,6 +335,7 @@ class Model:
             self._recover(work, recovery)
 
     def _recover(self, work: Work, step: int) -> None:
+        self.tick += 1
         call_id = derive_id(work.id, RECOVERY_PLACE, step)
         taken = self.call(step, StepFailedEvent, call_id, work.token, work.recoveries + 1)
         taken.places, taken.fan = work.places, work.fan
@@ -364,6 +370,7 @@ class Model:
         return fan.owner is not None and fan.owner.condition == "over"
 
     def _close(self, fan: Fan) -> None:
+        self.tick += 1
         fan.is_closed = True
         assert fan.opener is not None
         inside = [each for each in self.fans if each is not fan and fan in each.around()]
@@ -384,6 +391,7 @@ class Model:
             if wait.is_over or wait.offer is not None or wait.question is not None:
                 continue
             mine = [mail for mail in self.free_mail() if type(mail.event) is wait.event_class and not mail.on_offer]
+            mine = [mail for mail in mine if mail.copy_for is None or wait in mail.copy_for]
             mail = next((mail for mail in mine if mail not in wait.declined), None)
             if mail is not None:
                 self._give(wait, mail)

@@ -33,8 +33,8 @@ def live_scopes(state: RunState) -> Counter[Scope]:
         for each in lane.waiting or ():
             if isinstance(each, Batch):
                 members[each.scope] += len(each)
-    members.update(question.scope for question in state.questions.values() if question.call is None)
-    members.update(emission.scope for emission in state.queue)
+    members.update(question.origin.scope for question in state.questions.values() if question.call is None)
+    members.update(emission.origin.scope for emission in state.queue)
     return _with_parents(members)
 
 

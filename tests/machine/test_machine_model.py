@@ -109,14 +109,18 @@ class MachineModel(RuleBasedStateMachine):
     # --- Calls end -----------------------------------------------------------------------------------------------------
 
     @precondition(has_free)
-    @rule(which=picks, items=st.lists(picks, min_size=1, max_size=4))
-    def fan_out(self, which: int, items: list[int]) -> None:
-        self.succeed(which, 6, items)
+    @rule(calls=st.lists(st.tuples(picks, st.integers(0, 12), st.lists(picks, max_size=4)), min_size=1, max_size=5))
+    def succeed(self, calls: list[tuple[int, int, list[int]]]) -> None:
+        for which, kind, items in calls:
+            if self.has_free():
+                self.succeed_one(self.pick(self.free(), which), kind, items)
 
     @precondition(has_free)
-    @rule(which=picks, kind=st.integers(0, 11), items=st.lists(picks, max_size=4))
-    def succeed(self, which: int, kind: int, items: list[int]) -> None:
-        work = self.pick(self.free(), which)
+    @rule(which=picks, items=st.lists(picks, min_size=1, max_size=4))
+    def fan_out(self, which: int, items: list[int]) -> None:
+        self.succeed_one(self.pick(self.free(), which), 11, items)
+
+    def succeed_one(self, work: Work, kind: int, items: list[int]) -> None:
         call, result = self.touch(work), self.result(work, kind, items)
         self.model.succeed(work, result)
         self.driver.tell(StepSucceeded(call, result, self.driver.now))
@@ -124,16 +128,16 @@ class MachineModel(RuleBasedStateMachine):
     def result(self, work: Work, kind: int, items: list[int]) -> Any:
         spec = self.model.spec(work)
         going_on = [cls for cls in spec.single if cls is not StopEvent]
-        if kind == 0 and StopEvent in spec.single:
-            return StopEvent(len(items))
-        if kind < 5 and going_on:
+        if kind == 4 and len(items) == 2 and StopEvent in spec.single:
+            return StopEvent(kind)
+        if 4 <= kind < 8 and going_on:
             return self.event(going_on, kind + sum(items))
-        if kind < 11 and spec.many:
+        if kind >= 4 and spec.many:
             return [self.event(spec.many, item) for item in items]
         return None
 
     @precondition(has_running)
-    @rule(which=picks, is_retryable=st.sampled_from([True, True, False]), violates=st.sampled_from([False] * 9 + [True]))
+    @rule(which=picks, is_retryable=st.sampled_from([True] * 5 + [False]), violates=st.sampled_from([False] * 15 + [True]))
     def fail(self, which: int, is_retryable: bool, violates: bool) -> None:
         work = self.pick(self.driver.running(), which)
         call = self.touch(work)
@@ -319,14 +323,14 @@ class MachineModel(RuleBasedStateMachine):
     # --- From outside --------------------------------------------------------------------------------------------------------
 
     @precondition(is_on)
-    @rule(kind=picks, cls=st.sampled_from((*WORK, Letter, Letter, Letter, InputRequestEvent)))
-    def receive(self, kind: int, cls: Any) -> None:
-        accepted = {each for spec in self.driver.program.specs for each in spec.accepts}
-        if cls in WORK and cls not in accepted:
-            cls = Stray if kind < 8 else Letter
-        event = self.event([cls], 0)
-        self.model.emit(self.model.root, [self.driver.from_outside(event)])
-        self.driver.tell(EventReceived(event, self.driver.now))
+    @rule(kind=picks, classes=st.lists(st.sampled_from((*WORK, Letter, Letter, InputRequestEvent)), min_size=1, max_size=3))
+    def receive(self, kind: int, classes: list[Any]) -> None:
+        for cls in classes:
+            is_accepted = any(cls in spec.accepts for spec in self.driver.program.specs) or cls not in WORK
+            event = self.event([cls if is_accepted else Stray if kind == 7 else Letter], 0)
+            if self.is_on():
+                self.model.emit(self.model.root, [self.driver.from_outside(event)])
+                self.driver.tell(EventReceived(event, self.driver.now))
 
     @precondition(is_on)
     @rule(interrupt=st.booleans(), unbegun=picks)

@@ -13,7 +13,7 @@ import trio
 
 from blazen_trio import Context, EncodeError, EventDecodeError, StartEvent, StepFailedEvent, StopEvent, step
 
-from .stories import TWICE, Done, Item, failure_of, fan_out, gather, one_item, result_of
+from .stories import TWICE, Done, Item, failure_of, fan_out, gather, one_item, result_of, running
 
 
 def told(function):
@@ -160,8 +160,9 @@ async def test_a_value_is_structured_into_a_type_on_request():
 async def test_a_value_that_does_not_fit_the_type_is_an_error():
     def use(state):
         state["trip"] = {"city": "Rome", "days": "three"}
-        with pytest.raises(EventDecodeError):
+        with pytest.raises(EventDecodeError) as caught:
             state.get("trip", type=Trip)
+        assert caught.value.field == "trip.days"
 
     await told(use)
 
@@ -226,8 +227,6 @@ async def test_the_writes_of_an_interrupted_call_are_undone():
         begun.append(ctx.attempt)
         await trio.sleep(10)
         return StopEvent(ctx.state["count"])
-
-    from .stories import running
 
     begun: list[int] = []
     async with running(count) as run:

@@ -1,0 +1,122 @@
+"""A run's own life: its clock, coming to rest, stalling, and its end."""
+
+from blazen_trio.core.calls import Call
+from blazen_trio.core.effects import CancelCalls, ClearDeadline, Finish, Outcome, Quiesce, SetDeadline
+from blazen_trio.core.errors import EventLimitError, RunStalledError, WorkflowError
+from blazen_trio.core.events import Event
+from blazen_trio.core.reporting import Reporter
+from blazen_trio.core.status import RunStatus
+
+RUNNING, PAUSED, AWAITING_INPUT = RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.AWAITING_INPUT
+"""As globals: reading a member of an enum class costs ten times as much in Python 3.11."""
+
+
+class Lifetime(Reporter):
+    """Whether a run goes on, rests or is over."""
+
+    __slots__ = ()
+
+    def settle(self) -> None:
+        """At the end of a message: has the run stalled, come to rest, or only questions left?"""
+        state = self.state
+        if state.outcome is not None:
+            return
+        if state.alive == 0 and state.senders == 0:
+            self.fail(RunStalledError(state.last_step, self._open_joins(), state.run_id))
+        elif state.status is PAUSED:
+            if len(state.running) == state.parked:
+                self.effects.append(Quiesce())
+        elif state.questions or state.status is AWAITING_INPUT:
+            self._mind_questions()
+
+    def _open_joins(self) -> tuple[str, ...]:
+        return tuple(self.definition.plans[index].name for index in self.state.root.collected or ())
+
+    def _mind_questions(self) -> None:
+        state = self.state
+        is_awaiting = state.alive == state.asking > 0 and state.senders == 0
+        if is_awaiting and not state.is_attended and not any(each.is_bounded for each in state.questions.values()):
+            self._nobody_answers()
+        elif is_awaiting and state.status is RUNNING:
+            state.status = AWAITING_INPUT
+            self.stop_clock()
+        elif not is_awaiting and state.status is AWAITING_INPUT:
+            state.status = RUNNING
+            self.start_clock()
+
+    def _nobody_answers(self) -> None:
+        request_id, question = next(iter(self.state.questions.items()))
+        detail = (
+            f"it waits for an answer to {question.event.prompt!r} (request_id {request_id!r}), and Workflow.run() gives "
+            "nobody a way to answer; set input_handler=, or use start() and respond_to_input()"
+        )
+        self.fail(RunStalledError(self.state.last_step, (), self.state.run_id, detail))
+
+    def start_clock(self) -> None:
+        """Running time counts from now on."""
+        state = self.state
+        state.running_since = self.now
+        timeout = self.definition.options.timeout
+        if timeout is not None:
+            self.effects.append(SetDeadline(self.now + timeout - state.elapsed_s))
+
+    def stop_clock(self) -> None:
+        """Running time stands still."""
+        state = self.state
+        if state.running_since is not None:
+            state.elapsed_s += self.now - state.running_since
+            state.running_since = None
+            if self.definition.options.timeout is not None:
+                self.effects.append(ClearDeadline())
+
+    def complete(self, event: Event) -> None:
+        """The run has its result."""
+        self.note("workflow_completed", event_type=type(event).event_type)
+        self.publish(event)
+        self._finish(Outcome(RunStatus.COMPLETED, event=event))
+
+    def fail(
+        self, error: BaseException, cause: BaseException | None = None, status: RunStatus = RunStatus.FAILED
+    ) -> None:
+        """The run ends with an error, unless it is over: of several reasons in one message the first counts."""
+        if self.state.outcome is not None:
+            return
+        kind = {RunStatus.TIMED_OUT: "workflow_timed_out", RunStatus.ABORTED: "workflow_aborted"}.get(status)
+        text = str(error) if isinstance(error, WorkflowError) else type(error).__name__
+        self.note(kind or "workflow_failed", error=text)
+        self._finish(Outcome(status, error=error, cause=cause))
+
+    def _finish(self, outcome: Outcome) -> None:
+        state = self.state
+        if state.outcome is not None:
+            return
+        self.stop_clock()
+        state.status, state.outcome = outcome.status, outcome
+        self.is_stopped = True
+        for call in state.running:
+            self.undo(call)
+        if state.running:
+            self.effects.append(CancelCalls(tuple(state.running)))
+        state.running.clear()
+        self.effects.append(Finish(outcome))
+
+    def undo(self, call: Call) -> None:
+        """Take back what an attempt did to the run's values, usage and collectors."""
+        record = call.record
+        if record is None:
+            return
+        if record.keys:
+            self.state.values.undo(call, record.keys)
+            record.keys = set()
+        record.usage = []
+        for event_class, entries in record.taken.items():
+            self.state.collectors.setdefault((call.plan.index, event_class), [])[:0] = entries
+            self.state.kept += len(entries)
+        record.taken = {}
+
+    def room_error(self, count: int) -> EventLimitError | None:
+        """The error of ``count`` more events, if they are too many."""
+        limit = self.definition.options.max_pending_events
+        if self.state.pending + count <= limit:
+            return None
+        return EventLimitError("pending events", limit, self.state.last_step, self.state.run_id)

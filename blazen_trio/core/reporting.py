@@ -1,0 +1,109 @@
+"""What a run tells: events on the stream, lifecycle events for observers, entries of the history."""
+
+from typing import Any
+
+from blazen_trio.core.calls import Call
+from blazen_trio.core.definition import WorkflowDefinition
+from blazen_trio.core.effects import Effect, Publish
+from blazen_trio.core.events import Event, LifecycleEvent
+from blazen_trio.core.history import LIFECYCLE_KINDS, HistoryEvent
+from blazen_trio.core.state import RunState
+from blazen_trio.core.status import RunStatus
+
+
+class Reporter:
+    """A run's definition and state, the effects of the message at hand, and what is told about them.
+
+    Attributes:
+        now: the time of the message at hand, on the runner's clock.
+        is_stopped: nothing may start: paused, held by a lossless reader, or over.
+        is_simple: not paused, nobody watches, and no call ever waited for an event: routing has nothing to ask.
+        is_observed: somebody reads the stream, and lifecycle events are wanted.
+        is_watched: somebody wants to hear what happens (an observer, or the history is kept).
+    """
+
+    __slots__ = (
+        "definition",
+        "effects",
+        "is_observed",
+        "is_simple",
+        "is_stopped",
+        "is_watched",
+        "now",
+        "routes",
+        "state",
+    )
+
+    def __init__(self, definition: WorkflowDefinition, state: RunState) -> None:
+        self.definition = definition
+        self.state = state
+        self.routes = definition.routing.routes
+        self.effects: list[Effect] = []
+        self.now = 0.0
+        self.is_observed = False
+        self.is_stopped = False
+        self.is_watched = state.history is not None
+        self.is_simple = not self.is_watched
+
+    def see_to_routing(self) -> None:
+        """Find out anew whether routing is simple, after one of the things changed that it depends on."""
+        state = self.state
+        self.is_simple = state.status is not RunStatus.PAUSED and not self.is_watched and state.mailbox is None
+
+    def publish(self, event: Event, call: Call | None = None) -> None:
+        """Put an event on the stream, with the next number."""
+        state = self.state
+        state.seq += 1
+        timestamp = self.now + state.wall_offset
+        if call is None:
+            self.effects.append(Publish(state.seq, timestamp, event))
+        else:
+            self.effects.append(Publish(state.seq, timestamp, event, call.step_name, call.id, call.attempt))
+
+    def note(
+        self,
+        kind: str,
+        call: Call | None = None,
+        *,
+        event_type: str | None = None,
+        error: str | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        """Tell the history and the observers that something happened."""
+        if not self.is_watched:
+            return
+        step_name = attempt = duration_ms = None
+        if call is not None:
+            step_name, attempt = call.step_name, call.attempt
+            event_type = event_type or _type_of(call.event)
+            duration_ms = None if kind == "step_dispatched" else (self.now - call.begun_at) * 1000
+        if self.state.history is not None:
+            self._remember(HistoryEvent(0, 0.0, kind, step_name, event_type, duration_ms, error, data or {}), attempt)
+        lifecycle = LIFECYCLE_KINDS.get(kind)
+        if self.is_observed and lifecycle is not None:
+            self.publish(LifecycleEvent(lifecycle, step_name, event_type, attempt, duration_ms, error), call)
+
+    def _remember(self, entry: HistoryEvent, attempt: int | None) -> None:
+        state = self.state
+        assert state.history is not None
+        state.history_seq += 1
+        data = entry.data if attempt is None else {**entry.data, "attempt": attempt}
+        state.history.append(
+            HistoryEvent(
+                state.history_seq,
+                self.now + state.wall_offset,
+                entry.kind,
+                entry.step_name,
+                entry.event_type,
+                entry.duration_ms,
+                entry.error,
+                data,
+            )
+        )
+
+
+def _type_of(event: Any) -> str | None:
+    """The wire name of a call's event; for a join that of its first item."""
+    if isinstance(event, list):
+        return type(event[0]).event_type if event else None
+    return type(event).event_type

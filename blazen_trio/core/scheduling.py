@@ -1,0 +1,155 @@
+"""Calls and their scopes: who runs, who waits for a slot, who waits for an event, and what is left of a fan-out."""
+
+from blazen_trio.core.calls import Batch, Call, CallRecord, Lane
+from blazen_trio.core.effects import RequestSlot, StartStep
+from blazen_trio.core.ids import JOIN_PLACE, derive_id
+from blazen_trio.core.lifetime import Lifetime
+from blazen_trio.core.mailbox import Mailbox
+from blazen_trio.core.scopes import Item, Scope
+
+
+class Scheduler(Lifetime):
+    """Starts calls as far as there are slots, and counts what descends from every fan-out."""
+
+    __slots__ = ()
+
+    # --- Slots ---------------------------------------------------------------------------------------------------------
+
+    def enqueue(self, lane: Lane, call: Call) -> None:
+        """Start a call if its step has a slot, else let it wait."""
+        if lane.running < lane.limit and not (lane.waiting or lane.is_shared or self.is_stopped):
+            lane.running += 1
+            call.begun_at = self.now
+            self.state.running[call] = None
+            self.effects.append(StartStep(call))
+            if self.is_watched:
+                self.note("step_dispatched", call)
+        else:
+            lane.push(call)
+            self.refill(lane)
+
+    def enqueue_batch(self, batch: Batch) -> None:
+        batch.scope.active += len(batch)
+        self.state.alive += len(batch)
+        batch.lane.push(batch)
+        self.refill(batch.lane)
+
+    def start(self, lane: Lane, call: Call) -> None:
+        """Order a call to run."""
+        lane.running += 1
+        call.begun_at = self.now
+        self.state.running[call] = None
+        self.effects.append(StartStep(call))
+        if self.is_watched:
+            self.note("step_dispatched", call)
+
+    def refill(self, lane: Lane) -> None:
+        """Start what waits for a slot of this step, as far as there are slots."""
+        if self.is_stopped:
+            return
+        if lane.is_shared:
+            self._request_slot(lane)
+            return
+        while lane.waiting and lane.running < lane.limit:
+            self.start(lane, lane.pop())
+
+    def _request_slot(self, lane: Lane) -> None:
+        if lane.waiting and lane.running < lane.limit and not lane.slot_asked:
+            lane.slot_asked = True
+            self.effects.append(RequestSlot(lane))
+
+    def refill_all(self) -> None:
+        """Start what waits anywhere."""
+        for lane in self.state.lanes:
+            self.refill(lane)
+
+    def take_off(self, call: Call) -> bool:
+        """The call does not run any more; what it waits for waits no longer. False if it was not running."""
+        try:
+            del self.state.running[call]
+        except KeyError:
+            return False
+        call.lane.running -= 1
+        if call.record is not None and call.record.waits:
+            self._forget_waits(call, call.record)
+        return True
+
+    # --- Waiting -------------------------------------------------------------------------------------------------------
+
+    def mailbox(self) -> Mailbox:
+        """The run's mailbox, made when it is first needed."""
+        if self.state.mailbox is None:
+            self.state.mailbox = Mailbox()
+            self.see_to_routing()
+        return self.state.mailbox
+
+    def _forget_waits(self, call: Call, record: CallRecord) -> None:
+        state = self.state
+        state.parked -= 1
+        state.asking -= record.asks == record.waits
+        for question in state.questions.values() if record.asks else ():
+            if question.call is call:
+                question.token = None  # nobody waits there until the repeated call asks again
+        record.waits = record.asks = 0
+        for waiter in () if state.mailbox is None else state.mailbox.waiters_of(call):
+            self.mailbox().remove_waiter(waiter)
+
+    def park(self, call: Call, *, is_question: bool) -> None:
+        """A task of the call waits for an event or an answer."""
+        self._count_wait(call.recorded(), 1, int(is_question))
+
+    def unpark(self, call: Call, *, is_question: bool) -> None:
+        """A task of the call waits no longer."""
+        self._count_wait(call.recorded(), -1, -int(is_question))
+
+    def _count_wait(self, record: CallRecord, waits: int, asks: int) -> None:
+        """Count the call among those that are parked, and those that only ask, by what its tasks wait for now."""
+        state = self.state
+        state.parked -= record.waits > 0
+        state.asking -= record.asks == record.waits > 0
+        record.waits += waits
+        record.asks += asks
+        state.parked += record.waits > 0
+        state.asking += record.asks == record.waits > 0
+
+    # --- Scopes --------------------------------------------------------------------------------------------------------
+
+    def fan_out_of(self, call: Call) -> Scope:
+        """The scope of what a call emits in lists, opened at the first use."""
+        record = call.recorded()
+        fan_out = record.fan_out
+        if fan_out is None:
+            fan_out = record.fan_out = Scope(call.scope, call.id, call.order, call.step_name, call.recoveries)
+            fan_out.active = 1  # the call itself, until it is over
+            fan_out.expected = self.definition.expected[call.plan.index]
+            call.scope.active += 1
+        return fan_out
+
+    def close(self, call: Call) -> None:
+        """The call is over for good: it adds nothing more to its scopes."""
+        fan_out = self.fan_out_of(call) if call.plan.opens_fan_out else call.fan_out
+        if fan_out is not None:
+            self.leave(fan_out)
+        self.state.alive -= 1
+        self.leave(call.scope)
+
+    def leave(self, scope: Scope) -> None:
+        """One thing less is active in a scope. At zero its joins are called and it leaves its parent, and so on outwards."""
+        scope.active -= 1
+        while scope.active == 0 and scope.parent is not None and self.state.outcome is None:
+            parent = scope.parent
+            for join, items in scope.due_joins():
+                scope.mark_joined(join)
+                self._call_join(scope, parent, join, items)
+            scope = parent
+            scope.active -= 1
+
+    def _call_join(self, scope: Scope, parent: Scope, join: int, items: list[Item]) -> None:
+        self.state.kept -= len(items)
+        parent.active += 1
+        self.state.alive += 1
+        lane = self.state.lanes[join]
+        recoveries = max((item.recoveries for item in items), default=scope.recoveries)
+        events = [item.event for item in items]
+        call_id = derive_id(scope.id, JOIN_PLACE, join)
+        self.enqueue(lane, Call(lane, events, call_id, parent, scope.order, recoveries))
