@@ -84,6 +84,8 @@ def _check_folder(parser: argparse.ArgumentParser, path: Path | None) -> None:
 def _measure_all(works: Sequence[str], scale: Scale) -> Iterator[Result]:
     """Measure, and tell on standard error how far it is."""
     print(", ".join(f"{name} {value}" for name, value in machine().items()), file=sys.stderr)
+    if scale.is_quick:
+        print("A smoke test: at these sizes the figures mean little.", file=sys.stderr)
     for work in works:
         for case in WORKS[work](scale):
             print(f"{work}: {case.name} ...", file=sys.stderr, flush=True)

@@ -49,7 +49,8 @@ class Goal:
 
     def is_met(self, figures: list[float], ratio: float) -> bool:
         """Whether a measurement reaches the goal."""
-        number = {"ratio": ratio, "median": statistics.median(figures), "worst": max(figures)}[self.of]
+        worst = min(figures) if self.sense == "at least" else max(figures)
+        number = {"ratio": ratio, "median": statistics.median(figures), "worst": worst}[self.of]
         if self.sense == "at least":
             return number >= self.limit
         return number < self.limit if self.sense == "below" else number <= self.limit

@@ -54,8 +54,9 @@ def test_results_are_printed_and_written_as_json(tmp_path, capsys):
         assert entry["case"] in printed
 
 
-def test_a_markdown_table_has_a_row_for_each_case(steady_work, capsys):
-    assert main(["--only", "W0", "--markdown"]) == 0
+@pytest.mark.usefixtures("steady_work")
+def test_a_markdown_table_has_a_row_for_each_case(capsys):
+    assert main(["--only", "W0", "--quick", "--markdown"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "| work | case | blazen_trio | bare Trio | ratio | goal |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -63,6 +64,7 @@ def test_a_markdown_table_has_a_row_for_each_case(steady_work, capsys):
     ]
 
 
+@pytest.mark.usefixtures("steady_work")
 @pytest.mark.parametrize(
     ("before", "code", "words"),
     [
@@ -72,14 +74,15 @@ def test_a_markdown_table_has_a_row_for_each_case(steady_work, capsys):
         (None, 0, "Nothing to compare"),
     ],
 )
-def test_a_ratio_that_got_worse_by_more_than_the_threshold_fails(steady_work, last, capsys, before, code, words):
-    assert main(["--only", "W0", "--compare", last(before)]) == code
+def test_a_ratio_that_got_worse_by_more_than_the_threshold_fails(last, capsys, before, code, words):
+    assert main(["--only", "W0", "--quick", "--compare", last(before)]) == code
     assert words in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("steady_work")
 @pytest.mark.parametrize(("threshold", "code"), [("99", 1), ("101", 0)])
-def test_the_threshold_is_in_percent_of_the_ratio(steady_work, last, threshold, code):
-    assert main(["--only", "W0", "--compare", last(1.0), "--threshold", threshold]) == code
+def test_the_threshold_is_in_percent_of_the_ratio(last, threshold, code):
+    assert main(["--only", "W0", "--quick", "--compare", last(1.0), "--threshold", threshold]) == code
 
 
 @pytest.mark.parametrize(("before", "now", "unit", "worse"), [(2.0, 3.0, "us/run", 50), (3.0, 2.0, "deliveries/s", 50)])

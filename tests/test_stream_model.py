@@ -122,7 +122,11 @@ class Model:
         held = any(self.last - position > self.capacity / 2 for position in lossless)
         if held != self.held:
             self.held = held
-            self.told.append("held" if held else "released")
+            self.tell("held" if held else "released")
+
+    def tell(self, what: str) -> None:
+        if not self.ended:  # after the end nobody is there to be told
+            self.told.append(what)
 
     def publish(self, event: Event) -> None:
         self.published.append(event)
@@ -135,14 +139,14 @@ class Model:
             reader.first_gap = self.gap(reader)
         self.readers.append(reader)
         if len(self.readers) == 1:
-            self.told.append("observed")
+            self.tell("observed")
         self.settle()
 
     def leave(self, reader: ModelReader) -> None:
         self.readers.remove(reader)
         self.settle()
         if not self.readers:
-            self.told.append("alone")
+            self.tell("alone")
 
     def gap(self, reader: ModelReader) -> tuple[int, Event]:
         missed = self.dropped - reader.position

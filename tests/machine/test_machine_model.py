@@ -62,8 +62,8 @@ class MachineModel(RuleBasedStateMachine):
 
     driver: Driver
 
-    @initialize(program=programs(), is_open=st.sampled_from([True, True, True, False]))
-    def begin(self, program: Program, is_open: bool) -> None:
+    @initialize(program=programs(), is_open=st.sampled_from([True, True, True, False]), items=st.lists(picks, max_size=5))
+    def begin(self, program: Program, is_open: bool, items: list[int]) -> None:
         self.driver = Driver(program)
         self.serial = 0
         self.asked: dict[tuple[Work, int], int] = {}
@@ -72,6 +72,8 @@ class MachineModel(RuleBasedStateMachine):
         if is_open:
             self.model.senders += 1
             self.driver.tell(SenderOpened(0.0))
+        if items:
+            self.succeed_one(self.driver.running()[0], 11, items)
 
     # --- What there is to choose from --------------------------------------------------------------------------------
 
@@ -128,7 +130,7 @@ class MachineModel(RuleBasedStateMachine):
     def result(self, work: Work, kind: int, items: list[int]) -> Any:
         spec = self.model.spec(work)
         going_on = [cls for cls in spec.single if cls is not StopEvent]
-        if kind == 4 and len(items) == 2 and StopEvent in spec.single:
+        if kind == 4 and len(items) in (1, 2) and StopEvent in spec.single:
             return StopEvent(kind)
         if 4 <= kind < 8 and going_on:
             return self.event(going_on, kind + sum(items))
@@ -140,6 +142,8 @@ class MachineModel(RuleBasedStateMachine):
     @rule(which=picks, is_retryable=st.sampled_from([True] * 5 + [False]), violates=st.sampled_from([False] * 15 + [True]))
     def fail(self, which: int, is_retryable: bool, violates: bool) -> None:
         work = self.pick(self.driver.running(), which)
+        if which % 8 and not self.survives(work, is_retryable=is_retryable):
+            return
         call = self.touch(work)
         self.leave_mail(work)
         error = ValueError(work.id)
@@ -147,6 +151,11 @@ class MachineModel(RuleBasedStateMachine):
         self.model.fail(work, error, now=now, is_retryable=is_retryable, is_violation=violates)
         failure = Failure("ValueError", "", error, is_retryable=is_retryable, is_violation=violates)
         self.driver.tell(StepFailed(call, failure, self.driver.now, 0.0))
+
+    def survives(self, work: Work, *, is_retryable: bool) -> bool:
+        """Whether the run may go on if this call fails; else most failures would be the last thing that is tried."""
+        retries = self.model.spec(work).retries
+        return (is_retryable and retries is not None) or self.driver.program.recovery_of(work.step) is not None
 
     def leave_mail(self, work: Work) -> None:
         """Before a call ends its tasks leave ``wait_for_event``; questions stay."""
@@ -239,9 +248,13 @@ class MachineModel(RuleBasedStateMachine):
     # --- Mail and questions ------------------------------------------------------------------------------------------------
 
     @precondition(has_free)
-    @rule(which=picks, kind=st.sampled_from([Letter, Letter, Letter, Stray, WORK[0]]), is_picky=st.booleans())
-    def wait(self, which: int, kind: Any, is_picky: bool) -> None:
-        work = self.pick(self.free(), which)
+    @rule(waits=st.lists(st.tuples(st.sampled_from([Letter, Letter, Letter, Stray, WORK[0]]), st.booleans()), min_size=1))
+    def wait(self, waits: list[tuple[Any, bool]]) -> None:
+        for kind, is_picky in waits:
+            if self.has_free():
+                self.wait_one(self.free()[-1], kind, is_picky)
+
+    def wait_one(self, work: Work, kind: Any, is_picky: bool) -> None:
         wait = Wait(work, kind, is_picky)
         waiter = self.driver.waiters[wait] = Waiter(self.touch(work), kind, is_picky, wait)
         self.model.known.add(kind)
@@ -342,7 +355,7 @@ class MachineModel(RuleBasedStateMachine):
             for work in reversed(works):
                 model.put_back(work)
             for work in model.having("sleeping"):
-                work.due -= driver.now
+                work.due = max(0.0, work.due - driver.now)
         model.is_paused = True
         calls = tuple(driver.calls[work.id] for work in works)
         driver.tell(PauseRequested(driver.now, interrupt, calls))

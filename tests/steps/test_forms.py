@@ -3,6 +3,7 @@
 import contextvars
 import functools
 import threading
+import typing
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Annotated
 
@@ -225,6 +226,30 @@ async def test_a_callable_object_with_a_plain_call_runs_in_a_thread():
     assert await result_of(step(Where())) != threading.get_ident()
 
 
+async def test_a_partial_of_a_callable_object_is_awaited():
+    class Greeter:
+        async def __call__(self, greeting: str, event: StartEvent) -> StopEvent:
+            return StopEvent(greeting)
+
+    assert await result_of(step(functools.partial(Greeter(), "hello"))) == "hello"
+
+
+async def test_a_partial_of_a_method_becomes_a_step():
+    class Greeter:
+        async def greet(self, greeting: str, event: StartEvent, ctx: Context) -> StopEvent:
+            return StopEvent((greeting, ctx.step_name))
+
+    assert await result_of(step(functools.partial(Greeter().greet, "hello"))) == ("hello", "greet")
+
+
+async def test_a_partial_of_a_generator_is_a_fan_out():
+    async def produce(count: int, event: StartEvent) -> AsyncIterator[Item]:
+        for n in range(count):
+            yield Item(n)
+
+    assert await result_of(step(functools.partial(produce, 3)), work, gather) == [0, 1, 2]
+
+
 async def test_a_decorated_function_is_read_through_its_decorator():
     def loud(function):
         @functools.wraps(function)
@@ -298,6 +323,15 @@ async def test_a_context_behind_a_default_is_not_mistaken_for_it():
     assert await result_of(behind, start=1) == (6, "behind")
 
 
+async def test_a_context_that_may_be_left_out_in_tests_is_given_in_a_run():
+    @step
+    async def optional(event: StartEvent, ctx: Context | None = None) -> StopEvent:
+        return StopEvent(ctx and ctx.step_name)
+
+    assert await result_of(optional) == "optional"
+    assert await optional(StartEvent()) == StopEvent(None)
+
+
 async def test_a_typed_context_is_a_context():
     @step
     async def typed(event: StartEvent, ctx: Context[object]) -> StopEvent:  # type: ignore[type-var]  # any parameter
@@ -342,6 +376,30 @@ async def test_an_annotation_may_name_a_class_defined_later():
         return StopEvent(event.n)
 
     assert await result_of(begin, end) == 4
+
+
+async def test_text_inside_an_annotation_is_read():
+    @step
+    async def begin(event: StartEvent) -> AsyncIterator["Item"]:
+        yield Item(1)
+
+    @step
+    async def join(items: list["Done | Item"]) -> "StopEvent":
+        return StopEvent(sorted(type(item).__name__ for item in items))
+
+    assert await result_of(begin, work, join) == ["Done", "Item"]
+
+
+async def test_the_older_ways_to_write_types_are_read():
+    @step
+    async def begin(event: typing.Union[StartEvent, Item]) -> typing.Optional[typing.List[Item]]:  # noqa: UP006, UP007, UP045 - that is the point
+        return [Item(1)]
+
+    @step
+    async def join(items: typing.List[Item]) -> StopEvent:  # noqa: UP006 - that is the point
+        return StopEvent(len(items))
+
+    assert await result_of(begin, join) == 1
 
 
 async def test_a_union_accepts_each_of_its_classes():
