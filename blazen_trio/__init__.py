@@ -76,9 +76,9 @@ from blazen_trio.core.status import RunStatus as RunStatus
 from blazen_trio.core.steps import Step as Step
 from blazen_trio.core.steps import step as step
 from blazen_trio.core.usage import TokenUsage as TokenUsage
-from blazen_trio.run import RunSendChannel as RunSendChannel
 from blazen_trio.run import WorkflowResult as WorkflowResult
 from blazen_trio.run import WorkflowRun as WorkflowRun
+from blazen_trio.send_channel import RunSendChannel as RunSendChannel
 from blazen_trio.stream import EventSubscription as EventSubscription
 from blazen_trio.values import State as State
 from blazen_trio.workflow import Workflow as Workflow

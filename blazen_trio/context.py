@@ -16,7 +16,7 @@ from blazen_trio.codec import Plain
 from blazen_trio.core.annotations import ContextParameter
 from blazen_trio.core.calls import Call
 from blazen_trio.core.errors import EncodeError
-from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent, UsageEvent
+from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent, UsageEvent, require_event
 from blazen_trio.core.ids import format_id
 from blazen_trio.core.mailbox import Waiter
 from blazen_trio.core.messages import (
@@ -132,7 +132,7 @@ class Context(ContextParameter, Generic[S]):
             EventLimitError: too many events are pending in the run.
             TypeError: not an event.
         """
-        _check_event(event, "send_event")
+        require_event(event, "send_event")
         record = self.call.record
         place, self._sent = self._sent, self._sent + 1
         if record is not None and place < len(record.sent):
@@ -150,7 +150,7 @@ class Context(ContextParameter, Generic[S]):
             EventLimitError: the call wrote more than ``max_pending_events``.
             TypeError: not an event.
         """
-        _check_event(event, "write_event_to_stream")
+        require_event(event, "write_event_to_stream")
         record = self.call.record
         place, self._written = self._written, self._written + 1
         if record is not None and place < len(record.written):
@@ -345,12 +345,6 @@ def _is_equal(one: Event, other: Event) -> bool:
         return one is other or bool(one == other)
     except Exception:  # noqa: BLE001 - a field's own __eq__ may raise anything; then it counts as different
         return False
-
-
-def _check_event(event: object, verb: str) -> None:
-    if not isinstance(event, Event) or type(event) is Event:
-        message = f"{verb} takes an instance of an Event subclass, not {event!r}"
-        raise TypeError(message)
 
 
 def _check_class(event_class: object, verb: str) -> None:

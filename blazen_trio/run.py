@@ -1,18 +1,11 @@
 """``WorkflowRun``: the handle of one run, and the block that it lives in."""
 
-import copy
-import time
-from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any
 
 import attrs
-import trio
 from trio.lowlevel import checkpoint
 
 from blazen_trio.core.definition import WorkflowDefinition
-from blazen_trio.core.effects import Outcome
-from blazen_trio.core.errors import RunClosedError
 from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent, StopEvent
 from blazen_trio.core.history import HistoryEvent
 from blazen_trio.core.messages import (
@@ -20,17 +13,14 @@ from blazen_trio.core.messages import (
     EventReceived,
     InputAnswered,
     ResumeRequested,
-    RunStarted,
-    SenderClosed,
     SenderOpened,
 )
 from blazen_trio.core.status import RunStatus
 from blazen_trio.core.usage import TokenUsage
+from blazen_trio.endings import raise_outcome
 from blazen_trio.runner import Runner
+from blazen_trio.send_channel import RunSendChannel
 from blazen_trio.stream import EventSubscription, EventTypes
-
-SEND_ROOM = 1_000
-"""Pending events of a run up to which a send channel accepts more: enough to keep all steps busy, little memory."""
 
 
 @attrs.frozen
@@ -172,11 +162,11 @@ class WorkflowRun:
             RunClosedError: the run is over.
             TypeError: not an event.
         """
-        _check_event(event)
+        require_event(event, "send_event")
         self._runner.post(EventReceived(event, self._runner.clock()))
         await checkpoint()
 
-    def open_send_channel(self) -> "RunSendChannel":
+    def open_send_channel(self) -> RunSendChannel:
         """A bounded channel into the run: ``send`` waits while the run is busy with what it has.
 
         While it is open the run does not stall: more may come. Close it (``async with``) when nothing more will.
@@ -218,6 +208,10 @@ class WorkflowRun:
         outcome = self._runner.state.outcome
         return outcome is not None and outcome.error is not None and not self._is_taken
 
+    def disregard_failure(self) -> None:
+        """The end of the run is no failure to be raised when its block ends."""
+        self._is_taken = True
+
     def take_result(self) -> WorkflowResult:
         """The result of the run, which is over; raises its error."""
         self._is_taken = True
@@ -237,154 +231,6 @@ class WorkflowRun:
         return f"<WorkflowRun {self.run_id} of {self._workflow.name!r}, {self.status.value}>"
 
 
-class RunBlock:
-    """The ``async with`` block of a run: opens its nursery, starts it, and leaves nothing behind.
-
-    Entering is not a checkpoint, leaving is.
-    """
-
-    __slots__ = ("_event", "_manager", "_run", "_runner")
-
-    def __init__(self, run: WorkflowRun, runner: Runner, event: Event) -> None:
-        self._run = run
-        self._runner = runner
-        self._event = event
-        self._manager = trio.open_nursery()
-
-    @trio.lowlevel.enable_ki_protection
-    async def __aenter__(self) -> WorkflowRun:
-        runner = self._runner
-        if runner.nursery is not None:
-            raise RuntimeError("the block of a run can be entered once; call workflow.start() for another run")
-        runner.nursery = await self._manager.__aenter__()
-        now = runner.clock()
-        runner.post(RunStarted(now, self._event, time.time() - now))
-        return self._run
-
-    @trio.lowlevel.enable_ki_protection
-    async def run_to_end(self) -> WorkflowResult:
-        """Run without a handle: the end of the run is the end of its last task."""
-        await self.__aenter__()
-        await self._leave_nursery(None)
-        return self._run.take_result()
-
-    async def _leave_nursery(self, body_error: BaseException | None) -> None:
-        """Wait until the run's last task has ended. What leaves is one exception, not the group that Trio wraps it in."""
-        try:
-            await self._manager.__aexit__(None, None, None)
-        except BaseException as error:  # noqa: BLE001 - raised again, alone
-            if body_error is None or is_passing(alone(error)):
-                raise alone(error) from None
-
-    @trio.lowlevel.enable_ki_protection
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        runner = self._runner
-        if runner.state.outcome is None:
-            runner.post(AbortRequested(runner.clock(), "its block ended"))
-            self._run._is_taken = True  # noqa: SLF001 - the handle's own block
-        await self._leave_nursery(exc)
-        outcome = runner.state.outcome
-        assert outcome is not None
-        is_untaken = self._run.has_untaken_failure
-        if (exc is None and is_untaken) or (
-            is_passing(outcome.error) and (is_untaken or isinstance(exc, trio.Cancelled))
-        ):
-            self._run.take_result()
-
-
-class RunSendChannel(trio.abc.SendChannel[Event]):
-    """Events into a run, with backpressure."""
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-        self._is_closed = False
-
-    async def send(self, event: Event) -> None:
-        """Wait for room and put an event into the run's queue; a checkpoint.
-
-        Raises:
-            trio.BrokenResourceError: the run is over.
-            trio.ClosedResourceError: this channel was closed.
-        """
-        _check_event(event)
-        await checkpoint()
-        await self._runner.wait_for_room(SEND_ROOM)
-        if self._is_closed:
-            raise trio.ClosedResourceError
-        try:
-            self._runner.post(EventReceived(event, self._runner.clock()))
-        except RunClosedError as error:
-            raise trio.BrokenResourceError from error
-
-    def close(self) -> None:
-        """Nothing more comes this way."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._runner.post(SenderClosed(self._runner.clock()))
-
-    async def aclose(self) -> None:
-        """``close``; a checkpoint."""
-        self.close()
-        await checkpoint()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
-
 def result_of(event: Event) -> Any:
     """The result that a stop event stands for: its ``result``, or the event itself if it is of a subclass."""
     return event.result if type(event) is StopEvent else event
-
-
-def raise_outcome(outcome: Outcome) -> NoReturn:
-    """Raise the error of a run: a copy, since one exception object would collect the tracebacks of all who wait.
-
-    Raises:
-        BaseException: always.
-    """
-    error = outcome.error
-    assert error is not None
-    try:
-        error = copy.copy(error)
-    except Exception:  # noqa: BLE001 - a KeyboardInterrupt or SystemExit of strange make
-        error = outcome.error
-    assert error is not None
-    if outcome.cause is not None:
-        raise error from outcome.cause
-    raise error
-
-
-def alone(error: BaseException) -> BaseException:
-    """The exception that a nursery wrapped into groups: exactly one leaves the engine.
-
-    A ``KeyboardInterrupt`` or ``SystemExit`` goes before all others; many cancellations are one.
-    """
-    leaves = list(_leaves(error))
-    passing = [leaf for leaf in leaves if is_passing(leaf)]
-    if passing or len(leaves) == 1 or all(isinstance(leaf, trio.Cancelled) for leaf in leaves):
-        return (passing or leaves)[0]
-    return error
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _leaves(each)
-    else:
-        yield error
-
-
-def is_passing(error: BaseException | None) -> bool:
-    """Whether an exception is none of the run's own business but ends the program."""
-    return isinstance(error, KeyboardInterrupt | SystemExit)
-
-
-def _check_event(event: object) -> None:
-    if not isinstance(event, Event) or type(event) is Event:
-        message = f"a run takes instances of Event subclasses, not {event!r}"
-        raise TypeError(message)

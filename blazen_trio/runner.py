@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import trio
 from trio.lowlevel import ParkingLot, current_clock, enable_ki_protection, reschedule
@@ -144,8 +144,9 @@ class Runner:
     @enable_ki_protection
     def feed(self, message: Message) -> None:
         """Tell the machine what happened and carry out what it decides."""
+        perform = self._PERFORM
         for effect in self._decide(message):
-            _PERFORM[effect.__class__](self, effect)
+            perform[effect.__class__](self, effect)
         if self._later:
             self._do_later()
         if self.blocked_senders:
@@ -437,21 +438,20 @@ class Runner:
             self.nursery.cancel_scope.cancel()  # it ends the program, so it does not wait for the block's body
         self._end_if_empty()
 
-
-_PERFORM: Final[dict[type, Callable[[Runner, Any], None]]] = {
-    StartStep: Runner._start_step,
-    Publish: Runner._publish,
-    WakeTask: Runner._wake,
-    OfferEvent: Runner._offer,
-    SetTimer: Runner._set_timer,
-    CancelTimer: Runner._cancel_timer,
-    SetDeadline: Runner._set_deadline,
-    ClearDeadline: Runner._clear_deadline,
-    CancelCalls: Runner._cancel_calls,
-    RequestSlot: Runner._request_slot,
-    WithdrawSlot: Runner._withdraw_slot,
-    Quiesce: Runner._quiesce,
-    Reject: Runner._reject,
-    Reply: Runner._give_reply,
-    Finish: Runner._finish,
-}
+    _PERFORM: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
+        StartStep: _start_step,
+        Publish: _publish,
+        WakeTask: _wake,
+        OfferEvent: _offer,
+        SetTimer: _set_timer,
+        CancelTimer: _cancel_timer,
+        SetDeadline: _set_deadline,
+        ClearDeadline: _clear_deadline,
+        CancelCalls: _cancel_calls,
+        RequestSlot: _request_slot,
+        WithdrawSlot: _withdraw_slot,
+        Quiesce: _quiesce,
+        Reject: _reject,
+        Reply: _give_reply,
+        Finish: _finish,
+    }

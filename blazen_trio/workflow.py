@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from typing import Any, Unpack
 
+from blazen_trio.block import RunBlock
 from blazen_trio.codec import Codec
 from blazen_trio.core.definition import OptionKeywords, WorkflowDefinition, WorkflowOptions
 from blazen_trio.core.description import WorkflowDescription, describe, to_mermaid
 from blazen_trio.core.events import Event, StartEvent
 from blazen_trio.core.state import new_state
 from blazen_trio.core.steps import Step
-from blazen_trio.run import RunBlock, WorkflowResult, WorkflowRun
+from blazen_trio.run import WorkflowResult, WorkflowRun
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.runner import Runner
 from blazen_trio.worker import let_interrupt

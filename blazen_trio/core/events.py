@@ -290,6 +290,16 @@ class StreamGap(Event):
     missed: int
 
 
+def require_event(value: object, taker: str) -> None:
+    """Refuse what is not an instance of an `Event` subclass; `taker` names who wants one.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(value, Event) or type(value) is Event:
+        raise TypeError(f"{taker} takes an instance of an Event subclass, not {value!r}")
+
+
 def is_external(cls: type[Event]) -> bool:
     """Tell whether clients from outside may send events of this class: `class Approval(Event, external=True)`."""
     return cls.__event_info__.external

@@ -1,0 +1,52 @@
+"""What leaves a run that failed: exactly one exception, never a group, and for everybody who waits a copy of his own."""
+
+import copy
+from collections.abc import Iterator
+from typing import NoReturn
+
+import trio
+
+from blazen_trio.core.effects import Outcome
+
+
+def raise_outcome(outcome: Outcome) -> NoReturn:
+    """Raise the error of a run: a copy, since one exception object would collect the tracebacks of all who wait.
+
+    Raises:
+        BaseException: always.
+    """
+    error = outcome.error
+    assert error is not None
+    try:
+        error = copy.copy(error)
+    except Exception:
+        error = outcome.error
+    assert error is not None
+    if outcome.cause is not None:
+        raise error from outcome.cause
+    raise error
+
+
+def alone(error: BaseException) -> BaseException:
+    """The exception that a nursery wrapped into groups: exactly one leaves the engine.
+
+    A ``KeyboardInterrupt`` or ``SystemExit`` goes before all others; many cancellations are one.
+    """
+    leaves = list(_leaves(error))
+    passing = [leaf for leaf in leaves if is_passing(leaf)]
+    if passing or len(leaves) == 1 or all(isinstance(leaf, trio.Cancelled) for leaf in leaves):
+        return (passing or leaves)[0]
+    return error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Whether an exception is none of the run's own business but ends the program."""
+    return isinstance(error, KeyboardInterrupt | SystemExit)
