@@ -44,10 +44,10 @@ class RunBlock:
         return self._run.take_result()
 
     async def _leave_nursery(self, body_error: BaseException | None) -> None:
-        """Wait until the run's last task has ended. What leaves is one exception, not the group that Trio wraps it in."""
+        """Wait until the run's last task has ended; what leaves is one exception, without Trio's group around it."""
         try:
             await self._manager.__aexit__(None, None, None)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again, alone
             if body_error is None or is_passing(alone(error)):
                 raise alone(error) from None
 

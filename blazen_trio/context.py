@@ -1,7 +1,7 @@
 """``Context``: what a step can do beside returning events. One per call and attempt.
 
-Only what can block is ``async``, and every async method is a checkpoint. A context works from the call's own task, from tasks of
-a nursery inside the step, and from the worker thread of a plain ``def`` step (the synchronous methods).
+Only what can block is ``async``, and every async method is a checkpoint. A context works from the call's own task, from
+tasks of a nursery inside the step, and from the worker thread of a plain ``def`` step (the synchronous methods).
 """
 
 import inspect
@@ -69,7 +69,7 @@ class Context(ContextParameter, Generic[S]):
         record = call.record
         self._unread = list(record.received) if record is not None and record.received else None
 
-    # --- Who and where ---------------------------------------------------------------------------------------------------
+    # --- Who and where ------------------------------------------------------------------------------------------------
 
     @property
     def run_id(self) -> str:
@@ -115,13 +115,14 @@ class Context(ContextParameter, Generic[S]):
         return cast("S", self._state)
 
     def resolved_retry(self, call: RetryConfig | None = None) -> RetryConfig:
-        """The retry configuration for something that the step calls itself: ``call``, else the step's, else the workflow's,
-        else the default.
+        """The retry configuration for what the step calls itself.
+
+        The first that is given: ``call``, the step's, the workflow's, the default.
         """
         options = self.runner.definition.options
         return RetryStack(step=self.call.plan.step.retry, workflow=options.retry).resolve(call)
 
-    # --- Out -------------------------------------------------------------------------------------------------------------
+    # --- Out ----------------------------------------------------------------------------------------------------------
 
     def send_event(self, event: Event) -> None:
         """Put an event into the queue now, before the call ends. It belongs to the call's fan-out.
@@ -171,13 +172,14 @@ class Context(ContextParameter, Generic[S]):
         event = ProgressEvent(current=current, total=total, label=label, step_name=self.step_name)
         self.post(ProgressReported(self.call, event, self.runner.clock()))
 
-    # --- In --------------------------------------------------------------------------------------------------------------
+    # --- In -----------------------------------------------------------------------------------------------------------
 
     async def wait_for_event(self, event_class: type[E], match: Callable[[E], bool] | None = None) -> E:
         """Wait for an event of exactly this class for which ``match`` is true; a checkpoint.
 
-        One event goes to one waiter, the one that waits longest. What comes while nobody waits is kept for the next waiter. A
-        repeated call gets what it got before. While it waits the call keeps its slot, but no pause waits for it.
+        One event goes to one waiter, the one that waits longest. What comes while nobody waits is kept for the next
+        waiter. A repeated call gets what it got before. While it waits the call keeps its slot, but no pause waits for
+        it.
         """
         _check_class(event_class, "wait_for_event")
         found = self._received_before(event_class, match)
@@ -212,7 +214,7 @@ class Context(ContextParameter, Generic[S]):
         return None
 
     def receive_events(self, event_class: type[E]) -> "EventChannel[E]":
-        """A receive channel of events of exactly this class; use it with ``async with``. What comes is kept until received."""
+        """A receive channel of events of exactly this class, for ``async with``; what comes is kept until received."""
         _check_class(event_class, "receive_events")
         self.post(EventWanted(event_class))
         return EventChannel(self, event_class)
@@ -220,8 +222,8 @@ class Context(ContextParameter, Generic[S]):
     async def request_input(self, prompt: str, metadata: dict[str, Any] | None = None) -> Any:
         """Ask a person and wait for the answer; a checkpoint.
 
-        With an ``input_handler`` that answers. Else the question is on the stream and in the run's ``pending_inputs`` until
-        ``respond_to_input``. A repeated call does not ask again: it gets the answer that was given.
+        With an ``input_handler`` that answers. Else the question is on the stream and in the run's ``pending_inputs``
+        until ``respond_to_input``. A repeated call does not ask again: it gets the answer that was given.
         """
         place, self._asked = self._asked, self._asked + 1
         request_id = f"{format_id(self.call.id)}-{place}"
@@ -249,10 +251,10 @@ class Context(ContextParameter, Generic[S]):
             raise
 
     def collect_events(self, event_class: type[E], count: int) -> list[E] | None:
-        """Add the call's event to the step's buffer of this class, once; the ``count`` events when it is full, else ``None``.
+        """Add the call's event, once, to the step's buffer of this class; the events when ``count`` are there.
 
-        There is one buffer per step and class in a run; it starts anew when it was full. If the call that got the events
-        fails, they are back in the buffer.
+        There is one buffer per step and class in a run; it starts anew when it was full. If the call that got the
+        events fails, they are back in the buffer.
 
         Raises:
             TypeError: the call's event is not of this class.
@@ -270,7 +272,7 @@ class Context(ContextParameter, Generic[S]):
             raise ValueError(message)
         return cast("list[E] | None", self.post(EventCollected(self.call, event_class, count)))
 
-    # --- Once ------------------------------------------------------------------------------------------------------------
+    # --- Once ---------------------------------------------------------------------------------------------------------
 
     async def once(self, name: str, function: Callable[..., Awaitable[R] | R], *args: Any) -> R:
         """Call ``function(*args)`` (sync or async) and record the result, so that a repeated call does not do it again.
@@ -290,7 +292,7 @@ class Context(ContextParameter, Generic[S]):
         return cast("R", result)
 
     def _keep(self, result: object, name: str) -> object:
-        """A result as plain data, so that a repeated call gets a fresh copy; what cannot be encoded is kept as it is."""
+        """A result as plain data, so that a repeated call gets a copy; what cannot be encoded is kept as it is."""
         try:
             return self.runner.codec.to_plain(result, f"the result of once({name!r})")
         except EncodeError:
@@ -299,7 +301,7 @@ class Context(ContextParameter, Generic[S]):
     def _revive(self, kept: object) -> object:
         return kept.value if isinstance(kept, _Live) else self.runner.codec.from_plain(cast("Plain", kept))
 
-    # --- The door ----------------------------------------------------------------------------------------------------------
+    # --- The door -----------------------------------------------------------------------------------------------------
 
     def post(self, message: Message) -> Any:
         """Tell the run; from the thread of a plain step by way of Trio's own thread."""

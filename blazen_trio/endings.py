@@ -1,4 +1,4 @@
-"""What leaves a run that failed: exactly one exception, never a group, and for everybody who waits a copy of his own."""
+"""What leaves a run that failed: exactly one exception, never a group, and for each who waits a copy."""
 
 import copy
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def raise_outcome(outcome: Outcome) -> NoReturn:
     assert error is not None
     try:
         error = copy.copy(error)
-    except Exception:
+    except Exception:  # noqa: BLE001 - a KeyboardInterrupt or SystemExit of strange make
         error = outcome.error
     assert error is not None
     if outcome.cause is not None:

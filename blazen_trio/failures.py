@@ -1,4 +1,4 @@
-"""From what user code raised to what the machine is told: exceptions become ``Failure`` values here, and nowhere else."""
+"""From what user code raised to what the machine is told: exceptions become ``Failure`` values here only."""
 
 import trio
 

@@ -6,7 +6,7 @@ import attrs
 from trio.lowlevel import checkpoint
 
 from blazen_trio.core.definition import WorkflowDefinition
-from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent, StopEvent
+from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent, StopEvent, require_event
 from blazen_trio.core.history import HistoryEvent
 from blazen_trio.core.messages import (
     AbortRequested,
@@ -55,7 +55,7 @@ class WorkflowRun:
         self._runner = runner
         self._is_taken = False
 
-    # --- What it is ------------------------------------------------------------------------------------------------------
+    # --- What it is ---------------------------------------------------------------------------------------------------
 
     @property
     def run_id(self) -> str:
@@ -102,7 +102,7 @@ class WorkflowRun:
         """What the run holds now: counts of calls and events, workers, subscribers, limiters."""
         return self._runner.statistics()
 
-    # --- The end -----------------------------------------------------------------------------------------------------------
+    # --- The end ------------------------------------------------------------------------------------------------------
 
     async def result(self) -> WorkflowResult:
         """Wait for the end of the run and give its result; a checkpoint. Any number of tasks may wait.
@@ -127,13 +127,13 @@ class WorkflowRun:
         self._is_taken = self._is_taken or self.status is RunStatus.ABORTED
         await self._runner.wait_ended()
 
-    # --- Pause -------------------------------------------------------------------------------------------------------------
+    # --- Pause --------------------------------------------------------------------------------------------------------
 
     async def pause(self, *, interrupt: bool = False) -> None:
         """Stop dispatching at once, and wait until no call runs; a checkpoint.
 
-        Calls that wait for an event, for an answer or for their next attempt are not waited for. With ``interrupt=True`` the
-        running calls are cancelled and their events put back; that does not use up an attempt.
+        Calls that wait for an event, for an answer or for their next attempt are not waited for. With
+        ``interrupt=True`` the running calls are cancelled and their events put back; that does not use up an attempt.
 
         Raises:
             RunClosedError: the run was over already.
@@ -152,7 +152,7 @@ class WorkflowRun:
         self._runner.unquiet()
         await checkpoint()
 
-    # --- In and out ----------------------------------------------------------------------------------------------------------
+    # --- In and out ---------------------------------------------------------------------------------------------------
 
     async def send_event(self, event: Event) -> None:
         """Put an event into the run's queue; a checkpoint.
@@ -200,7 +200,7 @@ class WorkflowRun:
         """
         return self._runner.stream.subscribe(after, types, lossless=lossless)
 
-    # --- Inside ------------------------------------------------------------------------------------------------------------
+    # --- Inside -------------------------------------------------------------------------------------------------------
 
     @property
     def has_untaken_failure(self) -> bool:

@@ -1,4 +1,4 @@
-"""Ids of runs: 128 random bits of the operating system, drawn in blocks, because a system call for each costs a run 3 %."""
+"""Ids of runs: 128 random bits of the operating system, drawn in blocks: a system call for each costs a run 3 %."""
 
 import os
 from typing import Final

@@ -1,9 +1,10 @@
 """The runner: carries out what the machine decides, on Trio. It has one nursery per run and decides nothing itself.
 
-* ``feed`` is the one door: synchronous, so atomic under Trio. Whatever happens to a run goes through it as a message, and the
-  effects are carried out before anything else can happen.
+* ``feed`` is the one door: synchronous, so atomic under Trio. Whatever happens to a run goes through it as a message,
+  and the effects are carried out before anything else can happen.
 * User code is never called from ``feed`` or from an effect; it runs in workers.
-* ``post`` is ``feed`` for everybody but workers: it wakes a worker if there is work now, and gives back the machine's reply.
+* ``post`` is ``feed`` for everybody but workers: it wakes a worker if there is work now, and gives back the machine's
+  reply.
 """
 
 import logging
@@ -139,7 +140,7 @@ class Runner:
         self._reply: Any = None
         self._rejection: Exception | None = None
 
-    # --- The door ------------------------------------------------------------------------------------------------------
+    # --- The door -----------------------------------------------------------------------------------------------------
 
     @enable_ki_protection
     def feed(self, message: Message) -> None:
@@ -181,7 +182,7 @@ class Runner:
         finally:
             self._is_doing_later = False
 
-    # --- Workers and tasks -----------------------------------------------------------------------------------------------
+    # --- Workers and tasks --------------------------------------------------------------------------------------------
 
     def arm(self) -> None:
         """Schedule a worker that takes the next call: one that is idle, else a new one."""
@@ -235,11 +236,11 @@ class Runner:
         )
 
     def is_own_task(self) -> bool:
-        """Whether the current task is one of this run's workers: it cannot wait for the run without waiting for itself."""
+        """Whether the current task is a worker of this run: one that waits for the run would wait for itself."""
         task = trio.lowlevel.current_task()
         return any(worker.task is task for worker in self.workers)
 
-    # --- Parts that most runs never need -----------------------------------------------------------------------------------
+    # --- Parts that most runs never need ------------------------------------------------------------------------------
 
     @property
     def stream(self) -> Stream:
@@ -274,11 +275,15 @@ class Runner:
 
     def _on_held(self, is_held: bool) -> None:  # noqa: FBT001 - a callback with one argument
         if is_held:  # found out while an effect is carried out
-            self.later(lambda: self.feed(DispatchHeld(self.clock())))
+            self.later(self._hold)
         else:
             self.post(DispatchReleased(self.clock()))
 
-    # --- Pausing and sending -----------------------------------------------------------------------------------------------
+    def _hold(self) -> None:
+        if self.stream.statistics().held:  # it may have been released before this was done
+            self.feed(DispatchHeld(self.clock()))
+
+    # --- Pausing and sending ------------------------------------------------------------------------------------------
 
     def take_unbegun(self) -> tuple[Call, ...]:
         """Take back the calls that no worker has begun."""
@@ -344,7 +349,7 @@ class Runner:
         """A token of a shared limiter is there for a step."""
         self.post(SlotGranted(lane.plan.index, self.clock()))
 
-    # --- Effects -----------------------------------------------------------------------------------------------------------
+    # --- Effects ------------------------------------------------------------------------------------------------------
 
     def _start_step(self, effect: StartStep) -> None:
         call = effect.call

@@ -1,10 +1,10 @@
 """The time slice: how long engines of one Trio program may go on before every other task gets its turn.
 
-Workers run calls without a checkpoint between them, which is what makes a call cheap. So that nobody starves, all workers of
-all runs in one ``trio.run`` share one slice. Its owner may work until the slice is over. A worker that finds it over runs
-one call and yields. When the owner gets its next turn (then everybody has had one) the slice begins anew: for the *heir*,
-the first worker that had a turn meanwhile, so that runs which are busy at once go on in turns; for the owner itself if
-there was none. It also begins anew when the owner did not come back for as long as a slice lasts.
+Workers run calls without a checkpoint between them, which is what makes a call cheap. So that nobody starves, all
+workers of all runs in one ``trio.run`` share one slice. Its owner may work until the slice is over. A worker that finds
+it over runs one call and yields. When the owner gets its next turn (then everybody has had one) the slice begins anew:
+for the *heir*, the first worker that had a turn meanwhile, so that runs which are busy at once go on in turns; for the
+owner itself if there was none. It also begins anew when the owner did not come back for as long as a slice lasts.
 """
 
 from typing import Final

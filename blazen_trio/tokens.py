@@ -1,8 +1,8 @@
 """Tokens of capacity limiters, taken on behalf of calls: those of the run (``max_concurrency``) and shared ones.
 
-The machine counts a run's own calls, so a token of the run's limiter is always there; it is taken so that a user sees in the
-limiter's statistics what runs. A shared limiter may be empty: then one task per step and run waits for a token, however
-many calls wait, and the first of them gets it.
+The machine counts a run's own calls, so a token of the run's limiter is always there; it is taken so that a user sees
+in the limiter's statistics what runs. A shared limiter may be empty: then one task per step and run waits for a token,
+however many calls wait, and the first of them gets it.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""``ctx.state``: the run's values as a mapping with value semantics, and with fields when the workflow has a ``state_type``.
+"""``ctx.state``: the run's values as a mapping with value semantics; with fields if the workflow has a ``state_type``.
 
 What you set is encoded at once; what you read is a fresh copy that is yours to change; set it again to change the run.
 """
@@ -27,6 +27,7 @@ class State(MutableMapping[str, object]):
     """
 
     __slots__ = ("_context",)
+    _context: "Context[Any]"
 
     def __init__(self, context: "Context[Any]") -> None:
         object.__setattr__(self, "_context", context)
@@ -80,7 +81,7 @@ class State(MutableMapping[str, object]):
     @overload
     def get(self, key: str, default: D, *, type: type[T]) -> T | D: ...
 
-    def get(self, key: str, default: object = None, *, type: Any = None) -> Any:  # noqa: A002 - the contract's name
+    def get(self, key: str, default: object = None, *, type: Any = None) -> Any:
         """The value, or ``default``. With ``type=T`` it is structured into ``T``, strictly.
 
         Raises:
@@ -94,7 +95,7 @@ class State(MutableMapping[str, object]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {dict(self)!r}>"
 
-    def _structure(self, plain: Plain, type: Any, key: str) -> Any:  # noqa: A002 - as in get
+    def _structure(self, plain: Plain, type: Any, key: str) -> Any:
         try:
             return self._context.runner.codec.structure(plain, type)
         except DecodeError as error:
@@ -108,6 +109,7 @@ class TypedState(State):
     """The values of a run whose workflow has a ``state_type``: its fields are attributes, with its defaults."""
 
     __slots__ = ("_fields",)
+    _fields: "dict[str, attrs.Attribute[Any]]"
 
     def __init__(self, context: "Context[Any]", state_type: type) -> None:
         super().__init__(context)

@@ -2,10 +2,10 @@
 
 Rules of this file:
 
-* A worker takes the next ready call itself. Before it awaits a step while more is ready, one *follower* is armed: another
-  worker that is scheduled and takes over in the moment the first one suspends. So whenever a worker suspends while work is
-  ready, exactly one follower is armed, and steps that block overlap as if each had its own task; steps that do not block
-  cost no task at all. There is no fixed leader.
+* A worker takes the next ready call itself. Before it awaits a step while more is ready, one *follower* is armed:
+  another worker that is scheduled and takes over in the moment the first one suspends. So whenever a worker suspends
+  while work is ready, exactly one follower is armed, and steps that block overlap as if each had its own task; steps
+  that do not block cost no task at all. There is no fixed leader.
 * Each worker has one cancel scope that it keeps over many calls. A time-out arms its deadline only when the step really
   suspends. A scope that was cancelled is left and replaced.
 * A call's end is told in the same turn in which the step ended: nothing can come between.
@@ -94,7 +94,7 @@ class Worker:
         """Whether a call that was cancelled left context variables behind; the loop over calls looks inline."""
         try:
             return copy_context() != self.runner.variables
-        except Exception:  # noqa: BLE001 - values are compared with their own __eq__, which may raise anything
+        except Exception:  # values are compared with their own __eq__, which may raise anything
             return True
 
     def _abandon(self) -> None:
@@ -104,7 +104,7 @@ class Worker:
         if self.call is not None:
             self._tell(StepInterrupted(self.call, now))
 
-    async def _take_calls(self) -> bool:
+    async def _take_calls(self) -> bool:  # noqa: C901, PLR0912 - the loop that every call goes through: a function costs 5 %
         """Run calls; true if the scope must be replaced, false if the worker is not needed any more."""
         runner = self.runner
         ready, feed, clock, shared_slice = runner.ready, runner.feed, runner.clock, runner.slice
@@ -130,7 +130,7 @@ class Worker:
                     result = read_result(plan, result)
             except GeneratorExit:
                 raise
-            except BaseException as error:  # noqa: BLE001 - user code may raise anything; what must pass is sorted out
+            except BaseException as error:  # user code may raise anything; what must pass is sorted out
                 message: StepSucceeded | StepFailed = self._failed(call, error)
             else:
                 message = StepSucceeded(call, result, clock())
@@ -140,7 +140,7 @@ class Worker:
             feed(message)
             try:
                 is_changed = copy_context() != base
-            except Exception:  # noqa: BLE001 - values are compared with their own __eq__, which may raise anything
+            except Exception:  # values are compared with their own __eq__, which may raise anything
                 is_changed = True
             if is_changed:
                 return False
@@ -169,7 +169,7 @@ class Worker:
         return self._step_failed(call, error)
 
     def _step_failed(self, call: Call, error: BaseException) -> StepFailed:
-        return StepFailed(call, failure_of(call, error), self.runner.clock(), random.random())  # noqa: S311 - jitter
+        return StepFailed(call, failure_of(call, error), self.runner.clock(), random.random())
 
     def _account_for_cancel(self) -> None:
         """After the scope: tell how the call ended that was cancelled in it, and get a new scope."""
@@ -181,11 +181,11 @@ class Worker:
         now = self.runner.clock()
         if reason is None or reason is RENEW:
             failure = timeout_failure(call, self.runner.run_id)
-            self._tell(StepFailed(call, failure, now, random.random()))  # noqa: S311 - jitter
+            self._tell(StepFailed(call, failure, now, random.random()))
         else:
             self._tell(StepInterrupted(call, now))
 
-    # --- Steps that are not simply awaited -----------------------------------------------------------------------------
+    # --- Steps that are not simply awaited ----------------------------------------------------------------------------
 
     async def _run_specially(self, call: Call) -> Any:
         runner, plan = self.runner, call.plan
@@ -232,7 +232,7 @@ class Worker:
         finally:
             await stream.aclose()
 
-    # --- Turns ---------------------------------------------------------------------------------------------------------
+    # --- Turns --------------------------------------------------------------------------------------------------------
 
     def _begin_turn(self) -> None:
         """Trio gave this worker its turn."""
@@ -288,7 +288,7 @@ def _resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, An
         while True:
             try:
                 value = yield trap
-            except BaseException as error:  # noqa: BLE001 - whatever Trio throws in is the step's to handle
+            except BaseException as error:  # whatever Trio throws in is the step's to handle
                 trap = coroutine.throw(error)
             else:
                 trap = coroutine.send(value)

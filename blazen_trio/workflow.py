@@ -44,7 +44,7 @@ class Workflow(WorkflowDefinition):
             let_interrupt(plan.step.function)
         self.codec = Codec(self.event_classes.values(), state_types)
 
-    async def run(self, input: object = None, *, metadata: dict[str, Any] | None = None) -> WorkflowResult:  # noqa: A002 - the contract's name
+    async def run(self, input: object = None, *, metadata: dict[str, Any] | None = None) -> WorkflowResult:
         """Run to the end; a checkpoint. ``input`` becomes a ``StartEvent`` unless it is an event.
 
         A question that no ``input_handler`` answers is a ``RunStalledError`` here, when nothing else can go on: nobody
@@ -55,7 +55,7 @@ class Workflow(WorkflowDefinition):
         """
         return await self._block(input, metadata, is_attended=False).run_to_end()
 
-    def start(self, input: object = None, *, metadata: dict[str, Any] | None = None) -> RunBlock:  # noqa: A002 - the contract's name
+    def start(self, input: object = None, *, metadata: dict[str, Any] | None = None) -> RunBlock:
         """A run as an async context manager: ``async with workflow.start(...) as run``.
 
         When the block ends the run ends: one that still runs is aborted. A failure that nobody took through

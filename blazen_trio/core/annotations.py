@@ -2,7 +2,8 @@
 
 Rules of this file:
 
-* Parameters are found by their annotations, never by name or position, so ``(event, ctx)`` and ``(ctx, event)`` both work.
+* Parameters are found by their annotations, never by name or position, so ``(event, ctx)`` and ``(ctx, event)`` both
+  work.
 * An annotation may be a string, wholly or in part, and may name a class that is local to the function where the step is
   written: names are looked up in the step's module, its closure, and the frames of that module that are on the stack.
 * What cannot be read is a ``TypeError`` that says which parameter and what to write instead. A name that cannot be
@@ -41,7 +42,7 @@ class ContextParameter:
 
 @attrs.frozen
 class Emits:
-    """What a step may return: event classes alone, event classes in a list, tuple or stream; empty sets mean nothing."""
+    """What a step may return: event classes alone (``single``), and in a list, tuple or stream (``many``)."""
 
     single: tuple[type[Event], ...] = ()
     many: tuple[type[Event], ...] = ()
@@ -105,7 +106,7 @@ def stack_names(function: Callable[..., object]) -> Mapping[str, object]:
     """The local names of the frames on the stack that belong to the module of ``function``, innermost first."""
     module = getattr(inspect.unwrap(_plain(function)), "__globals__", None)
     frames: list[dict[str, object]] = []
-    frame: types.FrameType | None = sys._getframe(1)  # the documented way to the caller's locals
+    frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the locals of callers
     while frame is not None:
         if frame.f_globals is module and frame.f_locals is not module:
             frames.append(dict(frame.f_locals))
@@ -144,8 +145,8 @@ def _closure(function: Callable[..., object]) -> dict[str, object]:
 
 
 def _is_context(annotation: object) -> bool:
-    origin = get_origin(annotation) or annotation
-    return isinstance(origin, type) and issubclass(origin, ContextParameter)
+    parts = [get_origin(part) or part for part in _union_parts(annotation) if part not in _NOTHING]
+    return bool(parts) and all(isinstance(part, type) and issubclass(part, ContextParameter) for part in parts)
 
 
 def _check_annotated(

@@ -77,7 +77,9 @@ class Call:
 
     begun_at: float  # set at each start
 
-    def __init__(self, lane: Lane, event: Any, call_id: int, scope: "Scope", order: Order, recoveries: int) -> None:
+    def __init__(  # noqa: PLR0917 - by position: it is made once per step and event
+        self, lane: Lane, event: Any, call_id: int, scope: "Scope", order: Order, recoveries: int
+    ) -> None:
         self.lane = lane
         self.plan = lane.plan
         self.event = event

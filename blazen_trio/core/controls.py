@@ -1,10 +1,13 @@
 """Control verbs: start, pause, resume, abort, time-out, hold and release, observation.
 
-A new verb is a message class in ``messages``, a function here, its line in ``HANDLERS``, and a method of ``WorkflowRun``.
+A new verb is a message class in ``messages``, a function here, its line in ``HANDLERS``, and a method of
+``WorkflowRun``.
 """
 
+from typing import Final
+
 from blazen_trio.core.calls import Origin
-from blazen_trio.core.dispatch import Dispatcher
+from blazen_trio.core.dispatch import Dispatcher, Handlers
 from blazen_trio.core.effects import CancelCalls, CancelTimer, Reject, SetTimer, WithdrawSlot
 from blazen_trio.core.errors import RunClosedError, WorkflowAbortedError, WorkflowTimeoutError
 from blazen_trio.core.ids import ROOT_ID
@@ -153,7 +156,7 @@ def _is_closed(machine: Dispatcher, verb: str) -> bool:
     return True
 
 
-HANDLERS = {
+HANDLERS: Final[Handlers] = {
     RunStarted: started,
     PauseRequested: paused,
     ResumeRequested: resumed,

@@ -1,4 +1,4 @@
-"""A workflow's definition: its steps and options, checked, with the tables the machine works from. Immutable once built."""
+"""A workflow's definition: its steps and options, checked, with the tables the machine works from. Immutable."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypedDict
@@ -26,6 +26,10 @@ HANDLER_STEP = "input_handler"
 """The name of the step that the engine makes of ``input_handler``."""
 
 
+def _classes(classes: Iterable[type[Event]]) -> tuple[type[Event], ...]:
+    return tuple(classes)
+
+
 @attrs.frozen(eq=False, kw_only=True)
 class WorkflowOptions:
     """The options of ``Workflow``; it documents them."""
@@ -36,7 +40,7 @@ class WorkflowOptions:
     publish_lifecycle: bool = True
     state_type: type | None = None
     collect_history: bool = False
-    events: tuple[type[Event], ...] = attrs.field(default=(), converter=tuple)
+    events: tuple[type[Event], ...] = attrs.field(default=(), converter=_classes)
     max_session_refs: int = 10_000
     max_pending_events: int = 1_000_000
     stream_buffer: int = 10_000
@@ -77,7 +81,8 @@ class WorkflowDefinition:
         if problems:
             raise WorkflowValidationError(name, tuple(problems))
         self.recoveries: tuple[StepPlan | None, ...] = tuple(map(self.routing.recovery_of, self.plans))
-        self.expected = tuple(self.routing.expected_joins(plan.fan_types) for plan in self.plans)
+        announced = ({*plan.fan_types} - {Event} for plan in self.plans)  # of "any event" the run sees what comes
+        self.expected = tuple(map(self.routing.expected_joins, announced))
         self.event_classes: Mapping[str, type[Event]] = {
             each.event_type: each for each in _all_classes(self.steps, options.events)
         }

@@ -1,11 +1,12 @@
 """Routing: every emitted event is brought to everybody who accepts it.
 
-The handlers of messages (``outcomes``, ``inbox``, ``questions``, ``records``, ``controls``) are written in the verbs of this class
-and of those below it: ``Scheduler`` (calls and scopes), ``Lifetime`` (clock and end), ``Reporter`` (what is told). Each verb
-changes the state and appends effects; none of them calls user code.
+The handlers of messages (``outcomes``, ``inbox``, ``questions``, ``records``, ``controls``) are written in the verbs of
+this class and of those below it: ``Scheduler`` (calls and scopes), ``Lifetime`` (clock and end), ``Reporter`` (what is
+told). Each verb changes the state and appends effects; none of them calls user code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from blazen_trio.core.calls import Batch, Call, Order, Origin
 from blazen_trio.core.effects import OfferEvent, WakeTask
@@ -19,13 +20,16 @@ from blazen_trio.core.scheduling import Scheduler
 from blazen_trio.core.scopes import Item
 from blazen_trio.core.state import Emission, Question
 
+Handlers = dict[type, Callable[["Dispatcher", Any], None]]
+"""What is done with a message, by its class."""
+
 
 class Dispatcher(Scheduler):
     """Brings events to steps, joins, people and waiting calls."""
 
     __slots__ = ()
 
-    # --- Routing -------------------------------------------------------------------------------------------------------
+    # --- Routing ------------------------------------------------------------------------------------------------------
 
     def route_one(self, event: Event, origin: Origin) -> None:
         """Bring one event to everybody who accepts it."""
@@ -44,10 +48,11 @@ class Dispatcher(Scheduler):
         else:
             self._route_specially(route, event, origin)
 
-    def pass_on(self, call: Call, event: object) -> bool:
+    def pass_on(self, call: Call, event: Any) -> bool:
         """Let the one event that a call returned take the call's place; false if there is more to it than that.
 
-        The short way of most calls: one step takes the event, in the same scope, so that nothing there has to be counted.
+        The short way of most calls: one step takes the event, in the same scope, so that nothing there has to be
+        counted.
         """
         plan = self.routes[event.__class__].only
         if plan is None or call.record is not None or call.plan.opens_fan_out or not self.is_simple:
@@ -59,7 +64,7 @@ class Dispatcher(Scheduler):
         return True
 
     def route_items(self, events: Sequence[Event], origin: Origin) -> None:
-        """Bring the items of a fan-out to everybody who accepts them, without looking at each; ``origin`` is of the first."""
+        """Bring the items of a fan-out to everybody who accepts them; ``origin`` is that of the first."""
         self.state.emitted += len(events)
         emission = Emission(events, origin, is_fan_out=True)
         if not self._has_room(len(events)):
@@ -156,7 +161,7 @@ class Dispatcher(Scheduler):
             self.fail(error)
         return error is None
 
-    # --- Mail and questions ----------------------------------------------------------------------------------------------
+    # --- Mail and questions -------------------------------------------------------------------------------------------
 
     def _mail(self, event: Event, *, is_wanted: bool) -> None:
         """Keep an event for a waiter. One that steps take as well goes only to a waiter that is there now."""

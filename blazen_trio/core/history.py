@@ -1,4 +1,4 @@
-"""What happened in a run, in words for people: history entries (kept with the run) and lifecycle events (on the stream)."""
+"""What happened in a run, for people: history entries (kept with the run) and lifecycle events (streamed)."""
 
 from typing import Any, Final
 

@@ -1,10 +1,10 @@
 """Ids from descent: the same program has the same ids in every interleaving and after every resume.
 
-A call's id is a hash of its parent's id, the place of its event among the parent's emissions, and the step. The hash is a
-polynomial in the integers modulo 2**128 with an odd multiplier (Knuth's MMIX generator, twice): 0.12 us. Two different lines
-of descent have equal ids with a probability of about 2**-112 (differences are multiples of 2**16). A prime modulus would
-also withstand lines of descent made up to collide (Thue-Morse sequences over a thousand generations), which only the author
-of a workflow could make, against himself; it costs a division more, 7 % of a step.
+A call's id is a hash of its parent's id, the place of its event among the parent's emissions, and the step. The hash is
+a polynomial in the integers modulo 2**128 with an odd multiplier (Knuth's MMIX generator, twice): 0.12 us. Two
+different lines of descent have equal ids with a probability of about 2**-112 (differences are multiples of 2**16). A
+prime modulus would also withstand lines of descent made up to collide (Thue-Morse sequences over a thousand
+generations), which only the author of a workflow could make, against himself; it costs a division more, 7 % of a step.
 """
 
 from typing import Final

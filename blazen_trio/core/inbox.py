@@ -1,7 +1,9 @@
 """Events that come into the queue while calls run, from calls or from outside, and calls that wait for events."""
 
+from typing import Final
+
 from blazen_trio.core.calls import Origin
-from blazen_trio.core.dispatch import Dispatcher
+from blazen_trio.core.dispatch import Dispatcher, Handlers
 from blazen_trio.core.effects import Reject
 from blazen_trio.core.errors import EventLimitError, RunClosedError
 from blazen_trio.core.ids import ROOT_ID
@@ -33,8 +35,7 @@ def event_sent(machine: Dispatcher, message: EventSent) -> None:
     event_class = type(message.event)
     fan_out = machine.fan_out_of(call)
     if event_class not in call.plan.fan_types:
-        known = set(fan_out.expected).union(machine.definition.routing.expected_joins((event_class,)))
-        fan_out.expected = tuple(sorted(known))
+        machine.expect(fan_out, (event_class,))
     place = record.emissions
     record.emissions += 1
     record.sent.append(message.event)
@@ -118,7 +119,7 @@ def event_declined(machine: Dispatcher, message: EventDeclined) -> None:
 
 
 def wait_ended(machine: Dispatcher, message: WaitEnded) -> None:
-    """The task gave up waiting (a time-out of the step's own, or it is being cancelled); what it was offered is free."""
+    """The task gave up waiting (its own time-out, or it is being cancelled); what it was offered is free."""
     waiter = message.waiter
     was_parked = waiter.offered is None
     machine.mailbox().remove_waiter(waiter)
@@ -128,7 +129,7 @@ def wait_ended(machine: Dispatcher, message: WaitEnded) -> None:
         machine.deliver(waiter.event_class)
 
 
-HANDLERS = {
+HANDLERS: Final[Handlers] = {
     EventSent: event_sent,
     EventReceived: event_received,
     SenderOpened: sender_opened,

@@ -17,7 +17,7 @@ class Lifetime(Reporter):
     __slots__ = ()
 
     def settle(self) -> None:
-        """At the end of a message: has the run stalled, come to rest, or only questions left?"""
+        """See whether the run has stalled, come to rest, or has only questions left; at the end of a message."""
         state = self.state
         if state.outcome is not None:
             return
@@ -47,8 +47,8 @@ class Lifetime(Reporter):
     def _nobody_answers(self) -> None:
         request_id, question = next(iter(self.state.questions.items()))
         detail = (
-            f"it waits for an answer to {question.event.prompt!r} (request_id {request_id!r}), and Workflow.run() gives "
-            "nobody a way to answer; set input_handler=, or use start() and respond_to_input()"
+            f"it waits for an answer to {question.event.prompt!r} (request_id {request_id!r}), and Workflow.run() "
+            "gives nobody a way to answer; set input_handler=, or use start() and respond_to_input()"
         )
         self.fail(RunStalledError(self.state.last_step, (), self.state.run_id, detail))
 

@@ -12,15 +12,14 @@ Each message class has one handler; the handlers of one idea stand together:
 ===============  ==================================================================================
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from blazen_trio.core import controls, inbox, outcomes, questions, records
-from blazen_trio.core.dispatch import Dispatcher
+from blazen_trio.core.dispatch import Dispatcher, Handlers
 from blazen_trio.core.effects import Effect
 from blazen_trio.core.messages import Message
 
-HANDLERS: Final[dict[type, Callable[[Dispatcher, Any], None]]] = {
+HANDLERS: Final[Handlers] = {
     **outcomes.HANDLERS,
     **records.HANDLERS,
     **inbox.HANDLERS,

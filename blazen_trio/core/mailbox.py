@@ -2,11 +2,12 @@
 
 Rules of this file:
 
-* Mail of a class is kept in the order of arrival until somebody claims it. A waiter without a predicate gets the oldest at once.
-* A waiter with a predicate is offered the mail it has not seen, one at a time; the predicate is user code and is evaluated in
-  the step's own task, which claims or declines. While an offer is open nobody else is offered that event.
-* An event that steps take as well is a copy here, for those who wait when it comes: it lapses with the last of them who may
-  want it.
+* Mail of a class is kept in the order of arrival until somebody claims it. A waiter without a predicate gets the oldest
+  at once.
+* A waiter with a predicate is offered the mail it has not seen, one at a time; the predicate is user code and is
+  evaluated in the step's own task, which claims or declines. While an offer is open nobody else is offered that event.
+* An event that steps take as well is a copy here, for those who wait when it comes: it lapses with the last of them who
+  may want it.
 """
 
 from collections import deque
@@ -68,12 +69,16 @@ class _Box:
         self._trim()
         for mail in islice(self.mails, self._skip_seen(waiter), None):
             is_for_it = mail.readers is None or waiter in mail.readers
-            if is_for_it and not (mail.taken or mail.on_offer or mail.number in waiter.declined):
+            if not is_for_it or mail.taken or mail.number in waiter.declined:
+                continue
+            if not mail.on_offer:
                 return mail
+            if waiter.picky:  # whoever is asked now decides first: what it gets shall not depend on whose task runs first
+                return None
         return None
 
     def _skip_seen(self, waiter: Waiter) -> int:
-        """Index of the first mail that the waiter may still want: before it all is taken, or declined and forgotten so."""
+        """Index of the first mail that the waiter may still want; all before it is taken, or was declined."""
         index = start = max(0, waiter.seen - (self.mails[0].number if self.mails else self.next_number))
         for mail in islice(self.mails, start, None):
             if not (mail.taken or mail.number in waiter.declined):

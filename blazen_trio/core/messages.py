@@ -1,7 +1,7 @@
 """What can happen to a run: messages to the machine, in the past tense.
 
-``at`` is the time in seconds on the runner's clock, ``jitter`` a random fraction in [0, 1): clocks and chance are outside of
-the machine. A message is fed once and not kept.
+``at`` is the time in seconds on the runner's clock, ``jitter`` a random fraction in [0, 1): clocks and chance are
+outside of the machine. A message is fed once and not kept.
 """
 
 from typing import Any
@@ -95,7 +95,7 @@ class TimerFired:
     at: float
 
 
-# --- What a call does while it runs ------------------------------------------------------------------------------------
+# --- What a call does while it runs -----------------------------------------------------------------------------------
 
 
 @attrs.define(eq=False)
@@ -225,7 +225,7 @@ class InputWithdrawn:
     at: float
 
 
-# --- From outside ------------------------------------------------------------------------------------------------------
+# --- From outside -----------------------------------------------------------------------------------------------------
 
 
 @attrs.define(eq=False)

@@ -1,10 +1,13 @@
 """How calls end: with a result, with a failure (then a retry, a recovery, or the end of the run), or interrupted."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from blazen_trio.core.calls import Call, Origin
-from blazen_trio.core.dispatch import Dispatcher
+from blazen_trio.core.dispatch import Dispatcher, Handlers
 from blazen_trio.core.effects import SetTimer
 from blazen_trio.core.errors import StepFailedError
-from blazen_trio.core.events import StepFailedEvent
+from blazen_trio.core.events import Event, StepFailedEvent
 from blazen_trio.core.ids import RECOVERY_PLACE, derive_id
 from blazen_trio.core.messages import (
     Failure,
@@ -60,14 +63,17 @@ def _withdraw_questions(machine: Dispatcher, call: Call) -> None:
         del questions[request_id]
 
 
-def _emit(machine: Dispatcher, call: Call, result: object) -> None:
+def _emit(machine: Dispatcher, call: Call, result: Event | Sequence[Event] | None) -> None:
     """Route what a call returned."""
     if result is None:
         return
     place = 0 if call.record is None else call.record.emissions
     if isinstance(result, (list, tuple)):
         items = tuple(result)  # the list is the user's, who may change it while items wait
-        machine.route_items(items, Origin(call.id, place, machine.fan_out_of(call), (place,), call.recoveries))
+        fan_out = machine.fan_out_of(call)
+        if call.plan.any_many:
+            machine.expect(fan_out, set(map(type, items)) or (call.plan.fan_types if place == 0 else ()))
+        machine.route_items(items, Origin(call.id, place, fan_out, (place,), call.recoveries))
     else:
         machine.route_one(result, Origin(call.id, place, call.scope, call.order, call.recoveries))
 
@@ -158,7 +164,7 @@ def _recover(machine: Dispatcher, call: Call, failure: Failure, plan: StepPlan) 
 
 
 def interrupted(machine: Dispatcher, message: StepInterrupted) -> None:
-    """A call was cancelled for a pause: its event goes back, in front of those that wait; the attempt does not count."""
+    """A call was cancelled for a pause: its event goes back, in front of those that wait. No attempt is used up."""
     state, call = machine.state, message.call
     if call not in state.running:
         return
@@ -197,7 +203,7 @@ def slot_granted(machine: Dispatcher, message: SlotGranted) -> None:
     machine.refill(lane)
 
 
-HANDLERS = {
+HANDLERS: Final[Handlers] = {
     StepSucceeded: succeeded,
     StepFailed: failed,
     StepInterrupted: interrupted,

@@ -7,8 +7,10 @@ Rules of this file:
 * A call that is repeated finds its question still open, or its answer in its record: nobody is asked twice.
 """
 
+from typing import Final
+
 from blazen_trio.core.calls import Origin
-from blazen_trio.core.dispatch import Dispatcher
+from blazen_trio.core.dispatch import Dispatcher, Handlers
 from blazen_trio.core.effects import Reject, WakeTask
 from blazen_trio.core.errors import (
     AnswerConflictError,
@@ -120,7 +122,7 @@ def _wake(machine: Dispatcher, question: Question, message: InputAnswered) -> No
     machine.effects.append(wake)
 
 
-HANDLERS = {
+HANDLERS: Final[Handlers] = {
     InputRequested: input_requested,
     InputWithdrawn: input_withdrawn,
     InputAnswered: input_answered,

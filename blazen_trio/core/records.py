@@ -3,8 +3,10 @@
 A call that does not run any more (the run is over, or the call was taken back) changes nothing: what it does is late.
 """
 
+from typing import Final
+
 from blazen_trio.core.calls import Call
-from blazen_trio.core.dispatch import Dispatcher
+from blazen_trio.core.dispatch import Dispatcher, Handlers
 from blazen_trio.core.effects import Reject, Reply
 from blazen_trio.core.errors import EventLimitError
 from blazen_trio.core.messages import (
@@ -80,7 +82,7 @@ def progress_reported(machine: Dispatcher, message: ProgressReported) -> None:
 
 
 def event_collected(machine: Dispatcher, message: EventCollected) -> None:
-    """Add the call's event to its buffer, once; reply with the events of a full buffer, which starts anew, or ``None``."""
+    """Add the call's event to its buffer, once; reply with the events of a full buffer, or ``None``."""
     call, event_class = message.call, message.event_class
     if is_late(machine, call):
         machine.effects.append(Reply(None))
@@ -100,7 +102,7 @@ def event_collected(machine: Dispatcher, message: EventCollected) -> None:
     machine.effects.append(Reply([event for _, event in taken]))
 
 
-HANDLERS = {
+HANDLERS: Final[Handlers] = {
     StateWritten: state_written,
     StreamWritten: stream_written,
     OnceRecorded: once_recorded,

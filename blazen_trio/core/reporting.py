@@ -104,6 +104,5 @@ class Reporter:
 
 def _type_of(event: Any) -> str | None:
     """The wire name of a call's event; for a join that of its first item."""
-    if isinstance(event, list):
-        return type(event[0]).event_type if event else None
-    return type(event).event_type
+    first = (event or [None])[0] if isinstance(event, list) else event
+    return type(first).event_type if isinstance(first, Event) else None

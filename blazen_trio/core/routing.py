@@ -65,7 +65,7 @@ class _Routes(dict[type[Event], Route]):
 
 
 class Routing:
-    """The routing tables of one workflow; ``routes[event_class]`` works for classes that the workflow did not name, too."""
+    """The routing tables of one workflow; ``routes[event_class]`` works for any class."""
 
     def __init__(self, plans: Sequence[StepPlan], kept: Iterable[type[Event]], handler: StepPlan | None = None) -> None:
         self.plans = tuple(plans)

@@ -1,7 +1,10 @@
 """Calls and their scopes: who runs, who waits for a slot, who waits for an event, and what is left of a fan-out."""
 
+from collections.abc import Iterable
+
 from blazen_trio.core.calls import Batch, Call, CallRecord, Lane
 from blazen_trio.core.effects import RequestSlot, StartStep
+from blazen_trio.core.events import Event
 from blazen_trio.core.ids import JOIN_PLACE, derive_id
 from blazen_trio.core.lifetime import Lifetime
 from blazen_trio.core.mailbox import Mailbox
@@ -13,7 +16,7 @@ class Scheduler(Lifetime):
 
     __slots__ = ()
 
-    # --- Slots ---------------------------------------------------------------------------------------------------------
+    # --- Slots --------------------------------------------------------------------------------------------------------
 
     def enqueue(self, lane: Lane, call: Call) -> None:
         """Start a call if its step has a slot, else let it wait."""
@@ -29,6 +32,7 @@ class Scheduler(Lifetime):
             self.refill(lane)
 
     def enqueue_batch(self, batch: Batch) -> None:
+        """Start items of a fan-out as far as the step has slots; the rest waits."""
         batch.scope.active += len(batch)
         self.state.alive += len(batch)
         batch.lane.push(batch)
@@ -74,7 +78,7 @@ class Scheduler(Lifetime):
             self._forget_waits(call, call.record)
         return True
 
-    # --- Waiting -------------------------------------------------------------------------------------------------------
+    # --- Waiting ------------------------------------------------------------------------------------------------------
 
     def mailbox(self) -> Mailbox:
         """The run's mailbox, made when it is first needed."""
@@ -112,7 +116,7 @@ class Scheduler(Lifetime):
         state.parked += record.waits > 0
         state.asking += record.asks == record.waits > 0
 
-    # --- Scopes --------------------------------------------------------------------------------------------------------
+    # --- Scopes -------------------------------------------------------------------------------------------------------
 
     def fan_out_of(self, call: Call) -> Scope:
         """The scope of what a call emits in lists, opened at the first use."""
@@ -125,16 +129,24 @@ class Scheduler(Lifetime):
             call.scope.active += 1
         return fan_out
 
+    def expect(self, fan_out: Scope, classes: Iterable[type[Event]]) -> None:
+        """Let a fan-out expect the joins of classes that its step did not announce."""
+        joins = self.definition.routing.expected_joins(classes)
+        fan_out.expected = tuple(sorted({*fan_out.expected, *joins}))
+
     def close(self, call: Call) -> None:
         """The call is over for good: it adds nothing more to its scopes."""
-        fan_out = self.fan_out_of(call) if call.plan.opens_fan_out else call.fan_out
+        fan_out = call.fan_out
+        if fan_out is None and call.plan.opens_fan_out:
+            fan_out = self.fan_out_of(call)
+            self.expect(fan_out, call.plan.fan_types)
         if fan_out is not None:
             self.leave(fan_out)
         self.state.alive -= 1
         self.leave(call.scope)
 
     def leave(self, scope: Scope) -> None:
-        """One thing less is active in a scope. At zero its joins are called and it leaves its parent, and so on outwards."""
+        """One thing less is active in a scope. At zero its joins are called, and it leaves its parent, and so on."""
         scope.active -= 1
         while scope.active == 0 and scope.parent is not None and self.state.outcome is None:
             parent = scope.parent

@@ -4,10 +4,11 @@ Rules of this file:
 
 * What one call emits in a list, by yielding or by ``ctx.send_event`` is one fan-out, and a fan-out is a scope. A single
   returned event opens none: it stays in the scope of the event that caused it. The run itself is the root scope.
-* ``active`` counts what can still add to a scope: its calls (waiting, running, or between attempts), its open questions, its
-  child scopes, and the call that emits it while that call is not over. Items that a join collected do not count.
-* At zero the scope is *drained*: its joins are called, in the parent scope and at the place of the call that opened it, and
-  it ends. So the innermost joins run first, and a join counts in the parent before its scope stops counting there.
+* ``active`` counts what can still add to a scope: its calls (waiting, running, or between attempts), its open
+  questions, its child scopes, and the call that emits it while that call is not over. Items that a join collected do
+  not count.
+* At zero the scope is *drained*: its joins are called, in the parent scope and at the place of the call that opened it,
+  and it ends. So the innermost joins run first, and a join counts in the parent before its scope stops counting there.
 * An expected join runs with ``[]`` if nothing was collected for it, unless it ran for a scope inside this one already.
 """
 

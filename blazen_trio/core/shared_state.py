@@ -3,10 +3,10 @@
 Rules of this file:
 
 * A write is visible at once. It becomes part of the run when its call succeeds, and is gone when the call does not.
-* Per key with unfinished writes there is a pile of layers: at the bottom the value of the run, above it one value for each
-  running call that wrote the key, the latest write on top. The top is what everybody sees.
-* A call that succeeds puts its value at the bottom and drops what was below it. A call that fails takes its own layer out and
-  leaves the others, whichever came first.
+* Per key with unfinished writes there is a pile of layers: at the bottom the value of the run, above it one value for
+  each running call that wrote the key, the latest write on top. The top is what everybody sees.
+* A call that succeeds puts its value at the bottom and drops what was below it. A call that fails takes its own layer
+  out and leaves the others, whichever came first.
 
 Values are plain data (see the codec) and never changed in place, so a layer is a reference.
 """

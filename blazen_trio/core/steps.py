@@ -1,7 +1,7 @@
 """A step: a function, the events it accepts and emits, and how its calls are limited, timed, retried and recovered.
 
-A ``Step`` is a frozen value. ``step`` makes one from a function; ``Step.with_options`` makes another with other options.
-It stays callable like the function it was made from, so a step is tested without any workflow.
+A ``Step`` is a frozen value. ``step`` makes one from a function; ``Step.with_options`` makes another with other
+options. It stays callable like the function it was made from, so a step is tested without any workflow.
 """
 
 import inspect
@@ -59,6 +59,14 @@ class StepKind:
     THREAD = "thread"
 
 
+def _names(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
+
+
+def _classes(classes: Iterable[type[Event]]) -> tuple[type[Event], ...]:
+    return tuple(classes)
+
+
 @attrs.frozen(eq=False)
 class Step:
     """One step of a workflow. Made by ``step``; every attribute is read-only.
@@ -87,9 +95,9 @@ class Step:
     timeout: float | None = None
     retry: RetryConfig | None = None
     limiter: Limiter | None = None
-    recovers: tuple[str, ...] | None = attrs.field(default=None, converter=attrs.converters.optional(tuple))
+    recovers: tuple[str, ...] | None = attrs.field(default=None, converter=_names)
     max_recoveries: int = DEFAULT_MAX_RECOVERIES
-    sends: tuple[type[Event], ...] = attrs.field(default=(), converter=tuple)
+    sends: tuple[type[Event], ...] = attrs.field(default=(), converter=_classes)
     is_join: bool = False
     kind: str = attrs.field(default=StepKind.ASYNC, repr=False)
     signature: Signature | None = attrs.field(default=None, repr=False)
@@ -197,7 +205,11 @@ def _name_of(function: StepFunction) -> str:
 
 
 def _kind_of(function: StepFunction) -> str:
-    inner = function if hasattr(function, "__name__") or hasattr(function, "func") else type(function).__call__
+    inner = function
+    while hasattr(inner, "func"):  # functools.partial
+        inner = inner.func
+    if not hasattr(inner, "__name__"):  # a callable object
+        inner = type(inner).__call__
     if inspect.isgeneratorfunction(inner):
         message = (
             f"step function {_name_of(function)} is a plain generator; make it an async generator (async def with "

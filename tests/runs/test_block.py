@@ -179,9 +179,13 @@ async def test_a_cancel_from_outside_passes_a_step_that_swallows_it():
             return StopEvent("swallowed")
         return StopEvent()
 
-    with trio.move_on_after(0) as scope:
-        await solo(swallow).run()
+    with trio.CancelScope() as scope:
+        async with solo(swallow).start() as run:
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+            await run.result()
     assert scope.cancelled_caught
+    assert run.status.is_end
 
 
 async def test_after_a_cancel_from_outside_no_further_step_begins():

@@ -1,4 +1,4 @@
-"""What the stories share: events with a number, steps that nearly all of them need, and short ways to run and to fail."""
+"""What the stories share: events with a number, steps that nearly all of them need, short ways to run and to fail."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

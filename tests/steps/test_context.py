@@ -1,4 +1,4 @@
-"""What else a call knows of its run: names, metadata, live objects; and that calls never see each other's context variables."""
+"""What else a call knows of its run; and that calls never see each other's context variables."""
 
 import contextvars
 

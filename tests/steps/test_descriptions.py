@@ -119,10 +119,10 @@ def test_the_picture_is_a_mermaid_flowchart():
 def test_a_step_named_like_an_end_is_not_mistaken_for_it():
     picture = Workflow("story", [one_item, work, stop]).to_mermaid()
     lines = {line.strip() for line in picture.splitlines()}
-    assert '''n1(["#40;stop#41;"])''' in lines
-    assert '''n4["stop"]''' in lines
-    assert '''n3 -->|"Done"| n4''' in lines
-    assert '''n4 -->|"StopEvent"| n1''' in lines
+    assert """n1(["#40;stop#41;"])""" in lines
+    assert """n4["stop"]""" in lines
+    assert """n3 -->|"Done"| n4""" in lines
+    assert """n4 -->|"StopEvent"| n1""" in lines
 
 
 def test_no_name_breaks_the_picture():

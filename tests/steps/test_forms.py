@@ -392,14 +392,18 @@ async def test_text_inside_an_annotation_is_read():
 
 async def test_the_older_ways_to_write_types_are_read():
     @step
-    async def begin(event: typing.Union[StartEvent, Item]) -> typing.Optional[typing.List[Item]]:  # noqa: UP006, UP007, UP045 - that is the point
+    async def begin(event: StartEvent) -> typing.Optional[typing.List[Item]]:  # noqa: UP006, UP045 - that is the point
         return [Item(1)]
 
     @step
-    async def join(items: typing.List[Item]) -> StopEvent:  # noqa: UP006 - that is the point
+    async def either(event: typing.Union[Item, Done]) -> Named:  # noqa: UP007 - that is the point
+        return Named("seen")
+
+    @step
+    async def join(items: typing.List[Named]) -> StopEvent:  # noqa: UP006 - that is the point
         return StopEvent(len(items))
 
-    assert await result_of(begin, join) == 1
+    assert await result_of(begin, either, join, events=[Done]) == 1
 
 
 async def test_a_union_accepts_each_of_its_classes():

@@ -35,7 +35,9 @@ def measured(gauge, **options):
     return step(**options)(work)
 
 
-@pytest.mark.parametrize(("limit", "most", "seconds"), [(1, 1, 12), (5, 5, 3), (12, 12, 1), (100, 12, 1), (math.inf, 12, 1)])
+@pytest.mark.parametrize(
+    ("limit", "most", "seconds"), [(1, 1, 12), (5, 5, 3), (12, 12, 1), (100, 12, 1), (math.inf, 12, 1)]
+)
 async def test_the_limit_is_reached_and_never_exceeded(limit, most, seconds):
     gauge = Gauge()
     assert await result_of(fan_out, measured(gauge, max_concurrency=limit), gather, start=12) == list(range(12))

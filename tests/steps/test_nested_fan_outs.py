@@ -1,4 +1,4 @@
-"""Fan-outs nest like nurseries: the innermost joins first, and its result has the place of the item that it came from."""
+"""Fan-outs nest like nurseries: the innermost joins first, and its result has the place of the item it came from."""
 
 import trio
 

@@ -1,4 +1,4 @@
-"""Ways to end that no step should choose, and contexts that are used after their call: nothing hangs and nothing leaks."""
+"""Ways to end that no step should choose, and contexts used after their call: nothing hangs and nothing leaks."""
 
 import pytest
 import trio

@@ -33,12 +33,12 @@ async def test_a_repeated_call_gets_the_recorded_result(is_async):
 
 
 async def test_a_lambda_that_gives_an_awaitable_is_awaited():
-    async def number() -> int:
-        return 7
+    async def number_of(n: int) -> int:
+        return n
 
     @step
     async def go(event: StartEvent, ctx: Context) -> StopEvent:
-        return StopEvent(await ctx.once("number", lambda: number()))
+        return StopEvent(await ctx.once("number", lambda: number_of(7)))
 
     assert await result_of(go) == 7
 

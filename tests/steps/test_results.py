@@ -228,7 +228,8 @@ async def test_a_list_is_kept_as_it_was_when_the_step_returned_it():
 def test_what_a_step_announces_must_be_accepted_by_somebody():
     async def begin(event: StartEvent) -> Item | StopEvent: ...
 
-    assert problems_of(step(begin)) == (
+    (problem,) = problems_of(step(begin))
+    assert problem == (
         "step 'begin' returns Item, which no step accepts; add a step for it, or declare it with events=[Item] "
-        "if a call waits for it",
+        "if a call waits for it"
     )

@@ -1,4 +1,4 @@
-"""A failed call is tried again when its step or workflow asks for it, after waits that are exact, outside of every limit."""
+"""A failed call is tried again when its step or workflow asks for it, after exact waits, outside of every limit."""
 
 import pytest
 import trio
@@ -24,7 +24,10 @@ def failing_step(log, times=100, error=OSError, **options):
     ("config", "begins"),
     [
         (RetryConfig(jitter=False), [0, 1, 3, 7]),
-        (RetryConfig(max_retries=5, initial_delay_ms=500, max_delay_ms=2000, jitter=False), [0, 0.5, 1.5, 3.5, 5.5, 7.5]),
+        (
+            RetryConfig(max_retries=5, initial_delay_ms=500, max_delay_ms=2000, jitter=False),
+            [0, 0.5, 1.5, 3.5, 5.5, 7.5],
+        ),
         (RetryConfig(max_retries=3, initial_delay_ms=100, multiplier=10, jitter=False), [0, 0.1, 1.1, 11.1]),
         (RetryConfig(max_retries=2, initial_delay_ms=0, jitter=False), [0, 0, 0]),
         (RetryConfig(max_retries=0), [0]),

@@ -1,4 +1,4 @@
-"""``ctx.send_event``: into the queue before the call ends, in the call's own fan-out, once however often the call runs."""
+"""``ctx.send_event``: into the queue before the call ends, in the call's own fan-out, once for all attempts."""
 
 import pytest
 import trio

@@ -1,6 +1,6 @@
-"""``ctx.state``: the run's values. What you set is encoded at once, what you read is yours, and a failed call's writes are undone."""
+"""``ctx.state``: what you set is encoded at once, what you read is yours, and a failed call's writes are undone."""
 
-import datetime
+import datetime as dt
 import decimal
 import enum
 import threading
@@ -88,8 +88,8 @@ class Colour(enum.Enum):
         {1: "int key", "1": "str key"},
         {1, 2},
         frozenset({(1, 2)}),
-        datetime.datetime(2024, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc),
-        datetime.timedelta(days=1, microseconds=1),
+        dt.datetime(2024, 1, 2, 3, 4, 5, tzinfo=dt.UTC),
+        dt.timedelta(days=1, microseconds=1),
         decimal.Decimal("1.10"),
         uuid.UUID(int=5),
         Item(3),

@@ -78,9 +78,10 @@ def test_an_event_class_may_not_have_the_name_of_a_built_in_one():
 
 
 def test_what_is_returned_must_be_accepted():
-    assert problems_of(one_item, end) == (
+    (problem,) = problems_of(one_item, end)
+    assert problem == (
         "step 'one_item' returns Item, which no step accepts; add a step for it, or declare it with events=[Item] "
-        "if a call waits for it",
+        "if a call waits for it"
     )
 
 
@@ -104,9 +105,10 @@ def test_only_the_exact_class_is_accepted(base):
 
 
 def test_what_is_accepted_must_be_sent_by_somebody():
-    assert problems_of(end, work, stop) == (
+    (problem,) = problems_of(end, work, stop)
+    assert problem == (
         "step 'work' accepts Item, which nobody can send; return it from a step, declare @step(sends=[Item]) where "
-        "ctx.send_event sends it, or Workflow(..., events=[Item]) if it comes from outside",
+        "ctx.send_event sends it, or Workflow(..., events=[Item]) if it comes from outside"
     )
 
 
@@ -153,10 +155,10 @@ def test_a_stop_that_the_start_does_not_lead_to_is_no_way():
 
 
 def test_a_join_needs_a_fan_out():
-    assert problems_of(one_item, work, gather) == (
+    assert (
         "join 'gather' collects Done, but no fan-out leads to it; let a step before it return a list, or accept the "
-        "event without list[...]",
-    ) or "join 'gather' collects Done, but no fan-out leads to it" in "\n".join(problems_of(one_item, work, gather))
+        "event without list[...]"
+    ) in problems_of(one_item, work, gather)
 
 
 def test_a_join_outside_of_the_fan_out_is_refused():
@@ -165,7 +167,9 @@ def test_a_join_outside_of_the_fan_out_is_refused():
     @step
     async def first_join(items: list[Item]) -> Done: ...
 
-    assert any("join 'gather' collects Done, but no fan-out" in text for text in problems_of(fan_out, first_join, gather))
+    assert any(
+        "join 'gather' collects Done, but no fan-out" in text for text in problems_of(fan_out, first_join, gather)
+    )
 
 
 @pytest.mark.parametrize("opener", ["list", "tuple", "generator", "sends", "any event"])
@@ -211,7 +215,9 @@ def test_routing_by_the_base_class_is_refused():
     @step
     async def anything(event: Event) -> StopEvent: ...
 
-    assert any("'anything' accepts Event itself; routing is by exact class" in text for text in problems_of(end, anything))
+    assert any(
+        "'anything' accepts Event itself; routing is by exact class" in text for text in problems_of(end, anything)
+    )
 
 
 @pytest.mark.parametrize(
@@ -257,7 +263,7 @@ async def answer(question: InputRequestEvent) -> object: ...
         ({"stream_buffer": -5}, "stream_buffer=-5: give an int of at least 1"),
         ({"max_session_refs": 1.5}, "max_session_refs=1.5: give an int of at least 1"),
         ({"input_handler": print}, "input_handler=<built-in function print>: give an async function"),
-        ({"input_handler": lambda question: answer(question)}, "input_handler=<function"),
+        ({"input_handler": lambda question: question.prompt}, "input_handler=<function"),
         ({"state_type": dict}, "state_type=<class 'dict'>: give an attrs class"),
         ({"state_type": NeedsACity}, "state_type NeedsACity has no default for city; give every field one"),
         ({"events": ["Item"]}, "events= has 'Item'; list event classes"),
@@ -290,7 +296,10 @@ def test_a_question_needs_nobody_but_its_answer_needs_a_question():
     async def answered(event: InputResponseEvent) -> StopEvent: ...
 
     Workflow("story", [ask, answered])
-    assert any("step 'answered' accepts InputResponseEvent, which nobody can send" in text for text in problems_of(end, answered))
+    assert any(
+        "step 'answered' accepts InputResponseEvent, which nobody can send" in text
+        for text in problems_of(end, answered)
+    )
 
 
 def test_a_name_in_an_annotation_that_is_never_defined_is_a_problem():
