@@ -48,7 +48,7 @@ class RunBlock:
         try:
             await self._manager.__aexit__(None, None, None)
         except BaseException as error:  # noqa: BLE001 - raised again, alone
-            if body_error is None or is_passing(alone(error)):
+            if body_error is None or not isinstance(alone(error), trio.Cancelled):  # a defect is never lost
                 raise alone(error) from None
 
     @trio.lowlevel.enable_ki_protection

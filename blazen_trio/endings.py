@@ -30,13 +30,12 @@ def raise_outcome(outcome: Outcome) -> NoReturn:
 def alone(error: BaseException) -> BaseException:
     """The exception that a nursery wrapped into groups: exactly one leaves the engine.
 
-    A ``KeyboardInterrupt`` or ``SystemExit`` goes before all others; many cancellations are one.
+    A ``KeyboardInterrupt`` or ``SystemExit`` goes before all others, cancellations come last, and many are one.
     """
     leaves = list(_leaves(error))
     passing = [leaf for leaf in leaves if is_passing(leaf)]
-    if passing or len(leaves) == 1 or all(isinstance(leaf, trio.Cancelled) for leaf in leaves):
-        return (passing or leaves)[0]
-    return error
+    others = [leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)]
+    return (passing or others or leaves)[0]
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

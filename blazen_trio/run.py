@@ -185,8 +185,8 @@ class WorkflowRun:
             RunClosedError: the run is over.
             UnknownInputRequestError: there is no such question.
         """
+        await checkpoint()  # before it is given: a cancelled call answers nothing
         self._runner.post(InputAnswered(request_id, response, self._runner.clock()))
-        await checkpoint()
 
     def stream_events(
         self, after: int = 0, types: EventTypes | None = None, *, lossless: bool = False

@@ -390,13 +390,12 @@ class Runner:
     def _cancel_calls(self, effect: CancelCalls) -> None:
         calls = set(effect.calls)
         reason = INTERRUPT if self.state.outcome is None else END
-        for worker in [worker for worker in self.workers if worker.call in calls]:
-            worker.cancel(reason)
-        self._grace = self.timers.set(self.clock() + GRACE_S, self._warn_of_cancelled)
+        cancelled = [(worker, worker.cancel(reason)) for worker in self.workers if worker.call in calls]
+        self._grace = self.timers.set(self.clock() + GRACE_S, lambda: self._warn_of(cancelled))
 
-    def _warn_of_cancelled(self) -> None:
-        for worker in self.workers:
-            if worker.call is not None and worker.is_cancelled:
+    def _warn_of(self, cancelled: list[tuple[Worker, trio.CancelScope]]) -> None:
+        for worker, scope in cancelled:
+            if worker.call is not None and worker.is_in(scope):
                 logger.warning(
                     "run %s: step %r did not end within %g s of being cancelled; it swallows trio.Cancelled, shields "
                     "itself, or blocks its thread. The run's block waits for it",

@@ -478,7 +478,8 @@ def _checked_position(after: object) -> int:
 def _checked_types(types: EventTypes | None) -> tuple[type[Event], ...] | None:
     if types is None:
         return None
-    return (*map(_checked_type, (types,) if isinstance(types, type) else types), StreamGap)
+    several = types if isinstance(types, Iterable) and not isinstance(types, type) else (types,)
+    return (*map(_checked_type, several), StreamGap)
 
 
 def _checked_type(each: object) -> type[Event]:

@@ -61,11 +61,16 @@ class Worker:
         self.task: trio.lowlevel.Task | None = None
         self._scope = trio.CancelScope()
 
-    def cancel(self, reason: str) -> None:
-        """Cancel the call that runs now."""
+    def cancel(self, reason: str) -> trio.CancelScope:
+        """Cancel the call that runs now. Gives the scope that it runs in, which is replaced when the call has ended."""
         if self.reason != END:
             self.reason = reason
         self._scope.cancel()
+        return self._scope
+
+    def is_in(self, scope: trio.CancelScope) -> bool:
+        """Whether the call that was cancelled by this scope has not ended yet."""
+        return self._scope is scope
 
     @property
     def is_cancelled(self) -> bool:

@@ -14,7 +14,7 @@ author = "blazen_trio contributors"
 project_copyright = f"2026, {author}"
 version = release = blazen_trio.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"blazen_trio {release}"

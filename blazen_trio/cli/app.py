@@ -30,7 +30,7 @@ def run_command(argv: Sequence[str]) -> int:
 def demo(
     *,
     yes: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    json: Annotated[str | None, Parameter(name="--json")] = None,
+    json: Annotated[str | None, Parameter(name="--json", allow_leading_hyphen=True)] = None,
     path: Annotated[list[str] | None, Parameter(negative="")] = None,
 ) -> int:
     """Audit the licences of the installed Python packages.

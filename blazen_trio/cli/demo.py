@@ -58,6 +58,8 @@ def _check_paths(paths: Iterable[str], json_path: str | None) -> None:
             raise CommandError(f"--path {path}: there is no such directory")
     if json_path is None or json_path == STDOUT:
         return
+    if json_path.startswith("-"):
+        raise CommandError(f"--json needs a file name or `-`, not {json_path}; write ./{json_path} if it is meant")
     file = Path(json_path)
     problem = (
         "that is a directory"

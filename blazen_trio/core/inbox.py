@@ -105,6 +105,7 @@ def event_claimed(machine: Dispatcher, message: EventClaimed) -> None:
     if waiter.offered is not None and waiter.call in machine.state.running:
         machine.receive(waiter.call, waiter.offered.event)
         machine.mailbox().claim(waiter)
+        machine.deliver(waiter.event_class)
 
 
 def event_declined(machine: Dispatcher, message: EventDeclined) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import attrs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = [sys.executable, "-m", "blazen_trio.cli"]
-SECONDS_MAX = 60
+SECONDS_MAX = 20
 
 
 @attrs.frozen
@@ -51,7 +52,7 @@ def run_at_terminal(*argv: str, script: list[tuple[str, str | int]]) -> Ended:
 def _play(process: subprocess.Popen[bytes], terminal: int, script: list[tuple[str, str | int]]) -> str:
     seen, read_from = "", 0
     with contextlib.suppress(OSError):  # how Linux says that the other side is closed
-        while data := os.read(terminal, 65536):
+        while data := _read(process, terminal):
             seen += data.decode("utf-8", "replace")
             if script and (place := seen.find(script[0][0], read_from)) >= 0:
                 cue, act = script.pop(0)
@@ -62,6 +63,14 @@ def _play(process: subprocess.Popen[bytes], terminal: int, script: list[tuple[st
                     os.write(terminal, act.encode())
     assert not script, f"these cues never came: {script}\n{seen}"
     return seen
+
+
+def _read(process: subprocess.Popen[bytes], terminal: int) -> bytes:
+    """What came; nothing, and the process is killed, if nothing came for a long time."""
+    if select.select([terminal], [], [], SECONDS_MAX)[0]:
+        return os.read(terminal, 65536)
+    process.kill()
+    return b""
 
 
 def interrupt() -> int:

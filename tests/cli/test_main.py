@@ -31,6 +31,7 @@ def test_help_is_help(argv, capsys):
         (["graph", "a:b", "c:d"], "c:d"),
         (["demo", "--jsn", "x"], "--jsn"),
         (["demo", "--json"], "--json"),
+        (["demo", "--json", "--yes"], "--json needs a file name"),
     ],
 )
 def test_what_cannot_be_understood_is_explained_with_code_2(argv, hint, capsys):

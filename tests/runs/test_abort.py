@@ -1,5 +1,8 @@
 """`abort` ends a run now and leaves nothing behind; `RunClosedError` is what controls say afterwards (rule 8)."""
 
+import contextlib
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 
@@ -98,28 +101,34 @@ async def test_abort_of_a_paused_run():
         assert run.status is RunStatus.ABORTED
 
 
-async def ended_runs():
-    async def answer(event: StartEvent) -> StopEvent:
-        return StopEvent()
-
-    async def crash(event: StartEvent) -> StopEvent:
-        raise Crash
-
-    for workflow in (solo(answer), solo(crash), forever):
-        async with workflow.start() as run:
-            if workflow is forever:
-                await run.abort()
-            with trio.CancelScope():
-                try:
-                    await run.result()
-                except Exception:
-                    pass
-            yield run
+async def answer(event: StartEvent) -> StopEvent:
+    return StopEvent()
 
 
+async def crash(event: StartEvent) -> StopEvent:
+    raise Crash
+
+
+@asynccontextmanager
+async def ended_run(status: RunStatus):
+    """A run that ended so, while its block still lasts."""
+    functions = {RunStatus.COMPLETED: answer, RunStatus.FAILED: crash}
+    async with solo(functions.get(status, sleep_forever.function)).start() as run:
+        if status is RunStatus.ABORTED:
+            await run.abort()
+        with contextlib.suppress(Exception):
+            await run.result()
+        assert run.status is status
+        yield run
+
+
+ENDS = [RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.ABORTED]
+
+
+@pytest.mark.parametrize("status", ENDS)
 @pytest.mark.parametrize("verb", CONTROLS)
-async def test_controls_after_the_end_are_refused_and_say_how_it_ended(verb):
-    async for run in ended_runs():
+async def test_controls_after_the_end_are_refused_and_say_how_it_ended(verb, status):
+    async with ended_run(status) as run:
         with pytest.raises(RunClosedError) as caught:
             await CONTROLS[verb](run)
         assert caught.value.verb in verb
@@ -128,8 +137,9 @@ async def test_controls_after_the_end_are_refused_and_say_how_it_ended(verb):
             assert word in str(caught.value)
 
 
-async def test_a_send_channel_after_the_end_is_refused():
-    async for run in ended_runs():
+@pytest.mark.parametrize("status", ENDS)
+async def test_a_send_channel_after_the_end_is_refused(status):
+    async with ended_run(status) as run:
         with pytest.raises(RunClosedError, match="open_send_channel"):
             run.open_send_channel()
 
@@ -142,8 +152,9 @@ async def test_controls_after_the_block_are_refused_too():
             await control(run)
 
 
-async def test_everything_that_only_looks_still_answers_after_the_end():
-    async for run in ended_runs():
+@pytest.mark.parametrize("status", ENDS)
+async def test_everything_that_only_looks_still_answers_after_the_end(status):
+    async with ended_run(status) as run:
         assert run.pending_inputs == ()
         assert run.progress is None
         assert run.history == ()

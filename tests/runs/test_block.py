@@ -290,8 +290,22 @@ async def test_what_ends_the_program_passes_as_it_is(error, is_suspended):
             await solo(function).run()
         assert caught.value.args == error.args
         with pytest.raises(type(error)):
-            async with solo(function).start():
-                await trio.testing.wait_all_tasks_blocked()
+            async with solo(function).start() as run:
+                await wait_for(lambda run=run: run.status.is_end)
+
+
+async def test_a_keyboard_interrupt_that_strikes_in_the_cleanup_of_an_ended_run_is_not_lost():
+    async def interrupt(event: StartEvent) -> StopEvent:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            raise KeyboardInterrupt from None
+        return StopEvent()
+
+    with pytest.raises(KeyboardInterrupt):
+        async with solo(interrupt).start() as run:
+            await trio.testing.wait_all_tasks_blocked()
+            await run.abort()
 
 
 async def test_a_keyboard_interrupt_out_of_a_nursery_inside_a_step_passes_alone():

@@ -45,10 +45,10 @@ async def test_a_pause_waits_for_running_calls_and_starts_no_other(autojump_cloc
     async with counting(begun, ended).start() as run:
         await trio.sleep(2.5)
         await run.pause()
-        assert (begun, ended) == (list(range(6)), list(range(6)))
+        assert sorted(begun) == sorted(ended) == list(range(6))
         assert run.statistics()["running"] == 0
         await trio.sleep(100)
-        assert begun == list(range(6))
+        assert sorted(begun) == list(range(6))
         await run.resume_in_place()
         assert (await run.result()).result == list(range(20))
     assert sorted(begun) == list(range(20))
@@ -61,10 +61,10 @@ async def test_an_interrupting_pause_cancels_calls_and_puts_their_events_back(au
         before = trio.current_time()
         await run.pause(interrupt=True)
         assert trio.current_time() == before
-        assert ended == [0, 1, 2, 3]
+        assert sorted(ended) == [0, 1, 2, 3]
         await run.resume_in_place()
         assert (await run.result()).result == list(range(20))
-    assert begun == [0, 1, 2, 3, 4, 5, *range(4, 20)]
+    assert sorted(begun) == sorted([4, 5, *range(20)])
 
 
 async def test_the_status_is_paused_at_once_even_before_pause_returns():

@@ -106,6 +106,7 @@ async def test_answers_that_cannot_be_compared_are_not_the_same():
 
     async with routed.start() as run:
         await trio.testing.wait_all_tasks_blocked()
+        await run.pause()
         answer = Strange()
         await run.respond_to_input("2", answer)
         await run.respond_to_input("2", answer)

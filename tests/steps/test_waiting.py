@@ -299,3 +299,19 @@ async def test_a_waiting_call_is_cancelled_by_the_end_of_the_run():
 
     assert await result_of(fan_out, wait, work, gather, start=1) == [0]
     assert ended == [True]
+
+
+async def test_who_gets_what_does_not_depend_on_whose_task_runs_first():
+    """Each wants any even number; Trio shuffles the tasks, the order of waiting decides."""
+
+    @step
+    async def wait(event: Item, ctx: Context) -> Done:
+        await trio.sleep(event.n)
+        return Done((await ctx.wait_for_event(Other, lambda other: other.n % 2 == 0)).n)
+
+    for _ in range(10):
+        async with running(fan_out, wait, gather, start=5) as run:
+            await trio.sleep(10)
+            for n in range(11):
+                await run.send_event(Other(n))
+            assert (await run.result()).result == [0, 2, 4, 6, 8]
