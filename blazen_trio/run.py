@@ -163,8 +163,8 @@ class WorkflowRun:
             TypeError: not an event.
         """
         require_event(event, "send_event")
+        await checkpoint()  # before it is sent: a cancelled call sends nothing
         self._runner.post(EventReceived(event, self._runner.clock()))
-        await checkpoint()
 
     def open_send_channel(self) -> RunSendChannel:
         """A bounded channel into the run: ``send`` waits while the run is busy with what it has.
@@ -198,7 +198,7 @@ class WorkflowRun:
             types: an event class, or several: only these (and gaps) are delivered.
             lossless: hold the run's dispatch rather than let this subscriber miss anything.
         """
-        return self._runner.stream.subscribe(after, types, lossless=lossless)
+        return self._runner.subscribe(after, types, lossless=lossless)
 
     # --- Inside -------------------------------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ from blazen_trio.core.messages import (
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
 from blazen_trio.slices import current_slice
-from blazen_trio.stream import Stream
+from blazen_trio.stream import EventSubscription, EventTypes, Stream
 from blazen_trio.timers import Timer, Timers
 from blazen_trio.tokens import Tokens
 from blazen_trio.worker import END, INTERRUPT, Worker
@@ -67,6 +67,8 @@ class Runner:
     Attributes:
         ready: calls that were started and wait for a worker; bounded by the limits of the steps.
         armed: the follower: a worker that is scheduled and will take the next call.
+        has_worker_scopes: each worker has a cancel scope of its own. A run without a handle and without step time-outs needs none:
+            nobody can interrupt it, no user's block is in its nursery, so at its end the nursery itself is cancelled.
         idle: workers that wait for a call, the last to come in front.
         variables: the context variables that every call begins with: those of the task that started the run.
         session: live objects of the run, by name.
@@ -74,6 +76,7 @@ class Runner:
     """
 
     __slots__ = (
+        "_answer",
         "_call_timers",
         "_deadline",
         "_decide",
@@ -82,8 +85,6 @@ class Runner:
         "_is_doing_later",
         "_later",
         "_quiet",
-        "_rejection",
-        "_reply",
         "_room",
         "_stream",
         "_timers",
@@ -94,6 +95,7 @@ class Runner:
         "codec",
         "definition",
         "finished",
+        "has_worker_scopes",
         "idle",
         "machine",
         "metadata",
@@ -125,6 +127,7 @@ class Runner:
         self.armed: Worker | None = None
         self.nursery: trio.Nursery | None = None
         self.finished = trio.Event()
+        self.has_worker_scopes = state.is_attended or definition.has_timeouts
         self.blocked_senders = 0
         self._ended: trio.Event | None = None
         self._quiet: ParkingLot | None = None
@@ -135,10 +138,9 @@ class Runner:
         self._timers: Timers | None = None
         self._call_timers: dict[Call, Timer] = {}
         self._deadline: Timer | None = None
-        self._later: deque[Callable[[], None]] = deque()
+        self._later: list[Callable[[], None]] = []
         self._is_doing_later = False
-        self._reply: Any = None
-        self._rejection: Exception | None = None
+        self._answer: Reply | Reject | None = None
 
     # --- The door -----------------------------------------------------------------------------------------------------
 
@@ -156,29 +158,27 @@ class Runner:
     @enable_ki_protection
     def post(self, message: Message) -> Any:
         """``feed``, with a worker for what is ready now. Gives the machine's reply; raises what it rejects."""
-        self._reply = self._rejection = None
         self.feed(message)
-        reply, rejection = self._reply, self._rejection
-        self._reply = self._rejection = None
+        answer, self._answer = self._answer, None
         if self.ready and self.armed is None:
             self.arm()
-        if rejection is not None:
-            raise rejection
-        return reply
+        if answer is None:
+            return None
+        if isinstance(answer, Reject):
+            raise answer.error
+        return answer.value
 
     def later(self, action: Callable[[], None]) -> None:
         """Do something that may feed, after the effects at hand."""
         self._later.append(action)
 
     def _do_later(self) -> None:
-        if (
-            self._is_doing_later
-        ):  # what an action leaves for later is done by the loop that runs already, not on top of it
+        if self._is_doing_later:  # then the loop that runs already does it, not one on top of it
             return
         self._is_doing_later = True
         try:
             while self._later:
-                self._later.popleft()()
+                self._later.pop(0)()
         finally:
             self._is_doing_later = False
 
@@ -199,8 +199,8 @@ class Runner:
     def start_task(self, function: Callable[[], Any]) -> None:
         """Start a task of the run, with the run's own context variables."""
         assert self.nursery is not None
-        name = f"{function.__qualname__} of run {self.run_id}"
-        self.variables.run(self.nursery.start_soon, function, name=name)  # type: ignore[arg-type]  # its name= is unknown to the stub of run
+        start_soon, name = self.nursery.start_soon, f"{function.__qualname__} of run {self.run_id}"
+        self.variables.run(lambda: start_soon(function, name=name))
 
     def worker_left(self, worker: Worker) -> None:
         """A worker ended: because there was no more to do, or because a call left it unusable."""
@@ -283,6 +283,12 @@ class Runner:
         if self.stream.statistics().held:  # it may have been released before this was done
             self.feed(DispatchHeld(self.clock()))
 
+    def subscribe(self, after: int, types: EventTypes | None, *, lossless: bool) -> EventSubscription:
+        """A subscription to the run's stream; one that begins far behind and is lossless holds the dispatch at once."""
+        subscription = self.stream.subscribe(after, types, lossless=lossless)
+        self._do_later()
+        return subscription
+
     # --- Pausing and sending ------------------------------------------------------------------------------------------
 
     def take_unbegun(self) -> tuple[Call, ...]:
@@ -330,9 +336,9 @@ class Runner:
             "limiters": {} if self._tokens is None else self._tokens.statistics(),
         }
 
-    async def wait_for_room(self, count: int) -> None:
-        """Wait until fewer than ``count`` events are pending, or the run is over."""
-        while self.state.outcome is None and self.state.pending >= count:
+    async def wait_for_room(self, count: int, is_given_up: Callable[[], bool]) -> None:
+        """Wait until fewer than ``count`` events are pending, or the run is over, or who waits has given up."""
+        while self.state.outcome is None and self.state.pending >= count and not is_given_up():
             self.blocked_senders += 1
             self._room = self._room or ParkingLot()
             try:
@@ -340,10 +346,10 @@ class Runner:
             finally:
                 self.blocked_senders -= 1
 
-    def admit_senders(self) -> None:
-        """A call ended: let a sender look whether there is room."""
+    def admit_senders(self, count: float = 1) -> None:
+        """A call ended, or a channel was closed: let so many senders look whether they still have to wait."""
         if self._room is not None:
-            self._room.unpark()
+            self._room.unpark(count=count)
 
     def grant_slot(self, lane: Lane) -> None:
         """A token of a shared limiter is there for a step."""
@@ -358,7 +364,8 @@ class Runner:
         self.ready.append(call)
 
     def _publish(self, effect: Publish) -> None:
-        self.stream.append(effect)
+        if self.state.is_attended:  # else nobody has a handle to subscribe with
+            self.stream.append(effect)
 
     def _wake(self, effect: WakeTask) -> None:
         effect.token.set(effect.value)
@@ -392,6 +399,14 @@ class Runner:
         reason = INTERRUPT if self.state.outcome is None else END
         cancelled = [(worker, worker.cancel(reason)) for worker in self.workers if worker.call in calls]
         self._grace = self.timers.set(self.clock() + GRACE_S, lambda: self._warn_of(cancelled))
+        if not self.has_worker_scopes:
+            self._cancel_nursery()
+
+    def _cancel_nursery(self) -> None:
+        """End all calls of a run without a handle; the timers stay, to warn of calls that do not end."""
+        assert self.nursery is not None
+        self.timers.shield()
+        self.nursery.cancel_scope.cancel()
 
     def _warn_of(self, cancelled: list[tuple[Worker, trio.CancelScope]]) -> None:
         for worker, scope in cancelled:
@@ -416,11 +431,8 @@ class Runner:
         if self._grace is not None:
             self.timers.cancel(self._grace)
 
-    def _reject(self, effect: Reject) -> None:
-        self._rejection = effect.error
-
-    def _give_reply(self, effect: Reply) -> None:
-        self._reply = effect.value
+    def _reply(self, effect: Reply | Reject) -> None:
+        self._answer = effect
 
     def _finish(self, _effect: Finish) -> None:
         """The run is over: idle workers go home, busy ones were cancelled; whoever waits is told."""
@@ -455,7 +467,7 @@ class Runner:
         RequestSlot: _request_slot,
         WithdrawSlot: _withdraw_slot,
         Quiesce: _quiesce,
-        Reject: _reject,
-        Reply: _give_reply,
+        Reject: _reply,
+        Reply: _reply,
         Finish: _finish,
     }

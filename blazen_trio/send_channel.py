@@ -1,5 +1,6 @@
 """``run.open_send_channel()``: a bounded channel into a run."""
 
+import math
 from typing import Self
 
 import trio
@@ -30,7 +31,7 @@ class RunSendChannel(trio.abc.SendChannel[Event]):
         """
         require_event(event, "a run")
         await checkpoint()
-        await self._runner.wait_for_room(SEND_ROOM)
+        await self._runner.wait_for_room(SEND_ROOM, lambda: self._is_closed)
         if self._is_closed:
             raise trio.ClosedResourceError
         try:
@@ -42,6 +43,7 @@ class RunSendChannel(trio.abc.SendChannel[Event]):
         """Nothing more comes this way."""
         if not self._is_closed:
             self._is_closed = True
+            self._runner.admit_senders(math.inf)
             self._runner.post(SenderClosed(self._runner.clock()))
 
     async def aclose(self) -> None:

@@ -37,13 +37,14 @@ class Timers:
         self._cancelled_count = 0  # at most so many of the heap
         self._scope: trio.CancelScope | None = None
         self._is_closed = False
+        self._is_shielded = False
 
     def set(self, at: float, fire: Callable[[], None]) -> Timer:
         """Call ``fire`` (which must not block) when ``at`` has come."""
         timer = Timer(at, next(self._numbers), fire)
         heapq.heappush(self._heap, timer)
         if self._scope is None:
-            self._scope = trio.CancelScope(deadline=at)
+            self._scope = trio.CancelScope(deadline=at, shield=self._is_shielded)
             self._start_task(self._run)
         elif at < self._scope.deadline:
             self._scope.deadline = at
@@ -67,6 +68,12 @@ class Timers:
         if self._scope is not None:
             self._scope.cancel()
 
+    def shield(self) -> None:
+        """Go on while the run is cancelled, until ``close``."""
+        self._is_shielded = True
+        if self._scope is not None:
+            self._scope.shield = True
+
     def __len__(self) -> int:
         return sum(not timer.is_cancelled for timer in self._heap)
 
@@ -77,7 +84,7 @@ class Timers:
             with self._scope:
                 await trio.sleep_forever()
             if self._scope.cancelled_caught and not self._is_closed:
-                self._scope = trio.CancelScope()
+                self._scope = trio.CancelScope(shield=self._is_shielded)
                 self._fire_due()
                 self._scope.deadline = self._heap[0].at if self._heap else math.inf
 

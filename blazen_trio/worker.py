@@ -81,8 +81,11 @@ class Worker:
     async def work(self) -> None:
         """Take calls until the run needs this worker no more. The entry of its task."""
         self.task = current_task()
+        runner = self.runner
         try:
-            is_needed = True
+            is_needed = runner.has_worker_scopes
+            if not is_needed:
+                await self._take_calls()
             while is_needed:
                 with self._scope:
                     is_needed = await self._take_calls()
@@ -93,7 +96,7 @@ class Worker:
             self._abandon()
             raise
         finally:
-            self.runner.worker_left(self)
+            runner.worker_left(self)
 
     def _has_changed_variables(self) -> bool:
         """Whether a call that was cancelled left context variables behind; the loop over calls looks inline."""
@@ -174,7 +177,10 @@ class Worker:
         return self._step_failed(call, error)
 
     def _step_failed(self, call: Call, error: BaseException) -> StepFailed:
-        return StepFailed(call, failure_of(call, error), self.runner.clock(), random.random())
+        failure = failure_of(call, error)
+        if failure.passes and call not in self.runner.state.running:
+            raise failure.exception  # the run is over and would not tell anybody
+        return StepFailed(call, failure, self.runner.clock(), random.random())
 
     def _account_for_cancel(self) -> None:
         """After the scope: tell how the call ended that was cancelled in it, and get a new scope."""

@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     try:
+        import rich as rich  # the commands import it when they run; that it is missing is told at once
+
         from blazen_trio.cli.app import run_command
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _EXTRA:

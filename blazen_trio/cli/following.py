@@ -1,5 +1,6 @@
 """Watching a run from its start to its end: show it, answer its questions, say how it ended."""
 
+import contextlib
 from typing import Any, Final
 
 import attrs
@@ -9,6 +10,7 @@ from blazen_trio import (
     InputRequestEvent,
     RunClosedError,
     RunStatus,
+    StreamGap,
     UnknownInputRequestError,
     Workflow,
     WorkflowError,
@@ -66,26 +68,31 @@ async def _follow(workflow: Workflow, data: Any, answerer: Answerer, view: View)
 
 async def _watch(run: WorkflowRun, answerer: Answerer, view: View) -> tuple[InputRequestEvent, ...]:
     """Until the run ends; the open questions, if it waits for answers that nobody gives."""
-    async with trio.open_nursery() as nursery, run.stream_events() as events:
-        unanswered: set[str] = set()
-        nursery.start_soon(_answer_questions, run, answerer, view, unanswered)
+    unanswered: set[str] = set()
+    bell, rings = trio.open_memory_channel[None](1)
+    async with trio.open_nursery() as nursery, run.stream_events() as events, bell, rings:
+        nursery.start_soon(_answer_questions, run, rings, answerer, view, unanswered)
         nursery.start_soon(_give_up_waiting, run, unanswered, nursery.cancel_scope)
         async for event in events:
             view.show(event)
+            if isinstance(event, (InputRequestEvent, StreamGap)):  # in a gap there may have been questions
+                with contextlib.suppress(trio.WouldBlock):  # it rings already
+                    bell.send_nowait(None)
         nursery.cancel_scope.cancel()
     return run.pending_inputs
 
 
-async def _answer_questions(run: WorkflowRun, answerer: Answerer, view: View, unanswered: set[str]) -> None:
+async def _answer_questions(
+    run: WorkflowRun, rings: trio.MemoryReceiveChannel[None], answerer: Answerer, view: View, unanswered: set[str]
+) -> None:
     """One question at a time, the oldest first."""
-    async with run.stream_events(types=InputRequestEvent) as events:
-        async for _ in events:  # a question, or a gap in which there may have been some
-            while question := next((each for each in run.pending_inputs if each.request_id not in unanswered), None):
-                answer = await answerer(question, view)
-                if answer is NO_ANSWER:
-                    unanswered.add(question.request_id)
-                elif not await _respond(run, question, answer):
-                    view.say(f"(the question was withdrawn: {printable(question.prompt)})")
+    async for _ in rings:
+        while question := next((each for each in run.pending_inputs if each.request_id not in unanswered), None):
+            answer = await answerer(question, view)
+            if answer is NO_ANSWER:
+                unanswered.add(question.request_id)
+            elif not await _respond(run, question, answer):
+                view.say(f"(the question was withdrawn: {printable(question.prompt)})")
 
 
 async def _respond(run: WorkflowRun, question: InputRequestEvent, answer: object) -> bool:

@@ -82,6 +82,7 @@ class WorkflowDefinition:
             raise WorkflowValidationError(name, tuple(problems))
         self.recoveries: tuple[StepPlan | None, ...] = tuple(map(self.routing.recovery_of, self.plans))
         announced = ({*plan.fan_types} - {Event} for plan in self.plans)  # of "any event" the run sees what comes
+        self.has_timeouts = any(plan.timeout_s is not None for plan in self.plans)
         self.expected = tuple(map(self.routing.expected_joins, announced))
         self.event_classes: Mapping[str, type[Event]] = {
             each.event_type: each for each in _all_classes(self.steps, options.events)

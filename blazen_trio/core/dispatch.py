@@ -17,7 +17,6 @@ from blazen_trio.core.lifetime import PAUSED
 from blazen_trio.core.plans import StepPlan
 from blazen_trio.core.routing import Route
 from blazen_trio.core.scheduling import Scheduler
-from blazen_trio.core.scopes import Item
 from blazen_trio.core.state import Emission, Question
 
 Handlers = dict[type, Callable[["Dispatcher", Any], None]]
@@ -151,7 +150,7 @@ class Dispatcher(Scheduler):
 
     def _collect(self, join: StepPlan, event: Event, origin: Origin) -> None:
         item_id = derive_id(origin.parent, origin.place, join.index)
-        origin.scope.collect(join.index, Item(origin.order, item_id, origin.recoveries, event))
+        origin.scope.collection(join.index).add(event, item_id, origin.order, origin.recoveries)
         self.state.kept += 1
 
     def _has_room(self, count: int) -> bool:

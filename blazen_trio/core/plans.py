@@ -89,7 +89,7 @@ def _compile(index: int, step: Step, retry: RetryConfig | None) -> StepPlan:
         retry=RetryStack(step=step.retry, workflow=retry).asked(),
         limiter=step.limiter,
         single={type(None), *returns.single} - {Event},
-        many=frozenset(returns.many),
+        many=frozenset(returns.many) - {Event},
         any_single=Event in returns.single,
         any_many=Event in returns.many,
         fan_types=tuple(dict.fromkeys((*returns.many, *event_classes(step.sends)))),

@@ -48,7 +48,7 @@ class Route:
 
     @only.default
     def _find_only(self) -> StepPlan | None:
-        is_special = self.joins or self.is_stop or self.is_question or self.is_kept or len(self.plans) != 1
+        is_special = self.joins or self.is_stop or self.is_question or len(self.plans) != 1
         return None if is_special else self.plans[0]
 
 

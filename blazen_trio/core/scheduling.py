@@ -8,7 +8,7 @@ from blazen_trio.core.events import Event
 from blazen_trio.core.ids import JOIN_PLACE, derive_id
 from blazen_trio.core.lifetime import Lifetime
 from blazen_trio.core.mailbox import Mailbox
-from blazen_trio.core.scopes import Item, Scope
+from blazen_trio.core.scopes import Scope
 
 
 class Scheduler(Lifetime):
@@ -150,18 +150,18 @@ class Scheduler(Lifetime):
         scope.active -= 1
         while scope.active == 0 and scope.parent is not None and self.state.outcome is None:
             parent = scope.parent
-            for join, items in scope.due_joins():
+            for join in scope.due_joins():
                 scope.mark_joined(join)
-                self._call_join(scope, parent, join, items)
+                self._call_join(scope, parent, join)
             scope = parent
             scope.active -= 1
 
-    def _call_join(self, scope: Scope, parent: Scope, join: int, items: list[Item]) -> None:
-        self.state.kept -= len(items)
+    def _call_join(self, scope: Scope, parent: Scope, join: int) -> None:
+        collection = scope.collection(join)
+        self.state.kept -= len(collection)
         parent.active += 1
         self.state.alive += 1
         lane = self.state.lanes[join]
-        recoveries = max((item.recoveries for item in items), default=scope.recoveries)
-        events = [item.event for item in items]
+        recoveries = max(scope.recoveries, collection.recoveries)
         call_id = derive_id(scope.id, JOIN_PLACE, join)
-        self.enqueue(lane, Call(lane, events, call_id, parent, scope.order, recoveries))
+        self.enqueue(lane, Call(lane, collection.in_order(), call_id, parent, scope.order, recoveries))

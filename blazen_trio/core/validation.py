@@ -179,7 +179,7 @@ class _FlowCheck:
     def _wrong_parameters(self) -> Iterator[str]:
         for each in self._steps:
             if any(issubclass(cls, StopEvent) for cls in each.accepts):
-                yield f"step {each.name!r} accepts a StopEvent, which ends the run before any step; accept another"
+                yield f"step {each.name!r} accepts a StopEvent, which ends the run before any step; take another event"
             if Event in each.accepts:
                 yield f"step {each.name!r} accepts Event itself; routing is by exact class: name the classes it takes"
 

@@ -54,7 +54,7 @@ def _play(process: subprocess.Popen[bytes], terminal: int, script: list[tuple[st
     with contextlib.suppress(OSError):  # how Linux says that the other side is closed
         while data := _read(process, terminal):
             seen += data.decode("utf-8", "replace")
-            if script and (place := seen.find(script[0][0], read_from)) >= 0:
+            while script and (place := seen.find(script[0][0], read_from)) >= 0:
                 cue, act = script.pop(0)
                 read_from = place + len(cue)
                 if isinstance(act, int):

@@ -2,13 +2,13 @@
 
 import json
 import os
-import sys
 
 import pytest
 
 from blazen_trio.cli import main
 
-from ..demo.packages_for_tests import install
+from tests.demo.packages_for_tests import install
+
 from .terminal_for_tests import interrupt, run_at_terminal, run_piped
 
 
@@ -127,7 +127,9 @@ def test_a_person_may_not_know(site, typed):
 
 
 def test_with_yes_nobody_is_asked_even_at_a_terminal(site):
-    ended = run_at_terminal("demo", "--yes", "--path", str(site), script=[("with --yes, took the default: unknown", "")])
+    ended = run_at_terminal(
+        "demo", "--yes", "--path", str(site), script=[("with --yes, took the default: unknown", "")]
+    )
 
     assert ended.code == 0
 
@@ -147,4 +149,3 @@ def test_the_packages_of_this_python_are_audited_in_a_process_of_its_own():
     assert ended.code == 0
     assert "trio" in names
     assert len(names) == len(set(names))
-    assert sys.executable

@@ -46,7 +46,9 @@ def test_what_cannot_be_understood_is_explained_with_code_2(argv, hint, capsys):
 def test_without_the_extra_the_command_says_what_to_install(missing):
     code = f"import sys; sys.modules[{missing!r}] = None; from blazen_trio.cli import main; sys.exit(main(['demo']))"
 
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
 
     assert done.returncode == 2
     assert "pip install 'blazen-trio[cli]'" in done.stderr

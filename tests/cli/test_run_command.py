@@ -1,4 +1,4 @@
-"""`blazen-trio run` and `blazen-trio graph`: a workflow by its name, its questions at the terminal, its result on stdout."""
+"""`blazen-trio run` and `blazen-trio graph`: a workflow by its name, its questions, its result."""
 
 import json
 
@@ -103,9 +103,7 @@ def test_input_that_is_no_json_is_explained_with_code_2(text, capsys):
     assert "--input is no JSON" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("name", "prompt"), [("asking", "First?"), ("routing", "Routed?"), ("silent", "First?")]
-)
+@pytest.mark.parametrize(("name", "prompt"), [("asking", "First?"), ("routing", "Routed?"), ("silent", "First?")])
 def test_without_a_terminal_an_open_question_is_named_with_code_3(name, prompt, capsys):
     assert main(["run", f"{HERE}:{name}", "--json"]) == 3
 
@@ -149,7 +147,7 @@ def test_ctrl_c_says_how_far_the_run_was():
 
 
 def test_ctrl_c_at_a_question_ends_the_command():
-    ended = run_at_terminal("run", f"{HERE}:asking", script=[("First?", ""), ("> ", interrupt())])
+    ended = run_at_terminal("run", f"{HERE}:asking", script=[("Enter: x) > ", interrupt())])
 
     assert ended.code == 130
     assert "Traceback" not in ended.err

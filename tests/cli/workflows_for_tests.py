@@ -54,7 +54,7 @@ async def spread(event: StartEvent) -> list[Item]:
 
 
 @step
-async def work(event: Item, ctx: Context) -> Item | None:
+async def work(event: Item, ctx: Context) -> None:
     ctx.report_progress(event.number + 1, 10, "items")
 
 

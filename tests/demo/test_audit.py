@@ -3,8 +3,9 @@
 from blazen_trio import InputRequestEvent, ProgressEvent, Workflow, step
 from blazen_trio.demo import Status, audit
 from blazen_trio.demo.licences import Family
+from blazen_trio.demo.packages import read_package
 from blazen_trio.demo.report import as_plain
-from blazen_trio.demo.workflow import Package, Read, read
+from blazen_trio.demo.workflow import Package, Read
 
 from .packages_for_tests import install
 
@@ -84,7 +85,7 @@ async def test_nothing_is_lost_among_broken_ones(tmp_path):
 def read_with_an_accident(event: Package) -> Read:
     if event.found.name == "cursed":
         raise ZeroDivisionError("one in a million")
-    return read(event)
+    return Read(event.found, read_package(event.found))
 
 
 async def test_a_package_whose_reading_fails_in_a_way_nobody_foresaw_is_in_the_report(tmp_path):
@@ -105,10 +106,10 @@ async def test_progress_is_reported_up_to_the_last_package(tmp_path):
 
     async with audit.start({"paths": [str(tmp_path)]}) as run:
         async with run.stream_events(types=ProgressEvent) as events:
-            seen = [(event.current, event.total) async for event in events]
+            seen = [event async for event in events]
         await run.result()
 
-    assert seen == [(number, 5) for number in range(1, 6)]
+    assert seen == [ProgressEvent(number, 5, "packages examined", "classify") for number in range(1, 6)]
 
 
 async def test_the_report_as_plain_data_counts_what_it_lists(tmp_path):

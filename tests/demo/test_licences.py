@@ -74,7 +74,9 @@ def test_what_is_not_understood_gives_way_to_the_next_best():
 
 
 def test_several_classifiers_of_one_family_all_hold():
-    statement = Statement(classifiers=("License :: OSI Approved :: MIT License", "License :: OSI Approved :: BSD License"))
+    statement = Statement(
+        classifiers=("License :: OSI Approved :: MIT License", "License :: OSI Approved :: BSD License")
+    )
 
     assert classify(statement) == Licence("MIT AND BSD", Family.PERMISSIVE, "classifier")
 
@@ -97,12 +99,15 @@ def test_who_says_nothing_is_not_classified():
     [
         (MIT_TEXT, "MIT"),
         ("GNU GENERAL PUBLIC LICENSE\n Version 3, 29 June 2007", "GPL-3.0"),
-        ("GNU LESSER GENERAL PUBLIC LICENSE\n Version 2.1, February 1999 ... GNU General Public License version 2", "LGPL-2.1"),
+        (
+            "GNU LESSER GENERAL PUBLIC LICENSE\n Version 2.1, February 1999 ... GNU General Public License version 2",
+            "LGPL-2.1",
+        ),
         ("Mozilla Public License Version 2.0 ... compatible with the Apache License, Version 2.0", "MPL-2.0"),
         ("Apache License\n Version 2.0, January 2004 " + MIT_TEXT, "Apache-2.0 AND MIT"),
         (
-            "Redistribution and use in source and binary forms ... in binary form must reproduce ... to endorse or "
-            "promote products derived from",
+            "Redistribution and use in source and binary forms ... in binary form must reproduce ... "
+            + "to endorse or promote products derived from",
             "BSD-3-Clause",
         ),
         ("Redistribution and use in source and binary forms ... in binary form must reproduce", "BSD-2-Clause"),

@@ -25,7 +25,9 @@ def test_a_sound_distribution_is_read_without_a_complaint(tmp_path):
 
     assert (found.name, found.path, found.copies) == ("sound", info, ())
     assert (contents.version, contents.files, contents.problems) == ("2.1", 3, ())
-    assert contents.size_bytes == sum(file.stat().st_size for file in (tmp_path / "sound.py", info / "METADATA", info / "RECORD"))
+    assert contents.size_bytes == sum(
+        file.stat().st_size for file in (tmp_path / "sound.py", info / "METADATA", info / "RECORD")
+    )
     assert contents.statement.field == "MIT"
     assert contents.statement.texts == (MIT_TEXT,)
     assert not contents.is_broken

@@ -390,13 +390,16 @@ class Model:
         for wait in [] if self.is_paused or self.outcome is not None else self.waits:
             if wait.is_over or wait.offer is not None or wait.question is not None:
                 continue
-            mine = [mail for mail in self.free_mail() if type(mail.event) is wait.event_class and not mail.on_offer]
-            mine = [mail for mail in mine if mail.copy_for is None or wait in mail.copy_for]
-            mail = next((mail for mail in mine if mail not in wait.declined), None)
-            if mail is not None:
+            mine = [mail for mail in self.free_mail() if self._may_have(wait, mail)]
+            mail = next((mail for mail in mine if wait.is_picky or not mail.on_offer), None)
+            if mail is not None and not mail.on_offer:  # a picky one is asked only when those before it have decided
                 self._give(wait, mail)
                 given.append((wait, mail.event))
         return given
+
+    def _may_have(self, wait: Wait, mail: Mail) -> bool:
+        is_for_it = mail.copy_for is None or wait in mail.copy_for
+        return type(mail.event) is wait.event_class and is_for_it and mail not in wait.declined
 
     def _give(self, wait: Wait, mail: Mail) -> None:
         wait.work.waits.remove(wait)

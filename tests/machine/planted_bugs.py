@@ -36,13 +36,15 @@ from blazen_trio.core.status import RunStatus
 from blazen_trio.core.usage import TokenUsage
 from tests.machine.test_machine_model import MachineModel
 
-EXAMPLES_MAX = 2000
+EXAMPLES_MAX = 1000
+CONTROL_EXAMPLES = 300
 STEPS_MAX = 50
 
 Around = Callable[..., Any]
 """What takes a verb's place: called with the verb itself and then its arguments."""
 
-BUGS: dict[str, Callable[[], None]] = {}
+NOTHING = "nothing is planted (the model must be content)"
+BUGS: dict[str, Callable[[], None]] = {NOTHING: lambda: None}
 
 
 def bug(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
@@ -237,14 +239,14 @@ def _() -> None:
     @around(Scope, "due_joins")
     def due_joins(verb: Around, scope: Any) -> list[Any]:
         due = verb(scope)
-        return [*due, *((join, []) for join, _ in due[:1])]
+        return [*due, *due[:1]]
 
 
 @bug("a join with nothing to join is not called")
 def _() -> None:
     @around(Scope, "due_joins")
     def due_joins(verb: Around, scope: Any) -> list[Any]:
-        return [(join, items) for join, items in verb(scope) if items]
+        return [join for join in verb(scope) if join in (scope.collected or ())]
 
 
 @bug("a join does not wait for a retry")
@@ -275,7 +277,7 @@ def _() -> None:
 def _() -> None:
     @around(Collection, "in_order")
     def in_order(_verb: Around, collection: Any) -> list[Any]:
-        return list(collection.items)
+        return list(collection.events)
 
 
 # --- Pauses ----------------------------------------------------------------------------------------------------------------
@@ -385,7 +387,7 @@ def _one_line() -> Iterator[None]:
         text = str(error).partition("\n")[0][:60]
         print(f"after {CountedModel.examples} examples: {type(error).__name__} {text}")
     else:
-        print("SURVIVED")
+        print(f"nothing found in {CountedModel.examples} examples")
         sys.exit(1)
 
 
@@ -393,7 +395,7 @@ def look(name: str) -> None:
     """Plant one bug and let the model look for it."""
     BUGS[name]()
     chosen = settings(
-        max_examples=EXAMPLES_MAX,
+        max_examples=CONTROL_EXAMPLES if name == NOTHING else EXAMPLES_MAX,
         stateful_step_count=STEPS_MAX,
         phases=[Phase.generate],
         deadline=None,
@@ -415,9 +417,9 @@ def main() -> int:
         command = [sys.executable, "-m", "tests.machine.planted_bugs", "--plant", name]
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         found = process.stdout.strip().splitlines() or process.stderr.strip().splitlines()
-        survivors += process.returncode != 0
+        survivors += (process.returncode == 0) == (name == NOTHING)
         print(f"{name:<58} {time.monotonic() - begun:5.1f} s  {found[-1]}", flush=True)
-    print(f"{len(BUGS) - survivors} of {len(BUGS)} bugs caught")
+    print(f"{len(BUGS) - survivors} of {len(BUGS)} as it should be")
     return 1 if survivors else 0
 
 

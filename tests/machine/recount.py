@@ -73,7 +73,7 @@ def recounted(state: RunState) -> dict[str, Any]:
     routed = sum(question.call is None for question in state.questions.values())
     working = waiting + len(state.running) + len(state.timers) + routed
     scopes = live_scopes(state)
-    kept = sum(len(each.items) for scope in {**scopes, state.root: 0} for each in (scope.collected or {}).values())
+    kept = sum(len(each) for scope in {**scopes, state.root: 0} for each in (scope.collected or {}).values())
     kept += sum(map(len, state.collectors.values()))
     mail = 0 if state.mailbox is None else len(state.mailbox.pending())
     return {

@@ -435,11 +435,10 @@ async def test_one_cancellation_leaves_a_block_with_many_cancelled_calls_and_no_
         await trio.sleep_forever()
         return Done(event.number)
 
-    with trio.CancelScope() as scope:
-        with pytest.raises(trio.Cancelled):
-            async with Workflow("many", [spread, work, gather]).start(20):
-                await trio.testing.wait_all_tasks_blocked()
-                scope.cancel()
+    with trio.CancelScope() as scope, pytest.raises(trio.Cancelled):
+        async with Workflow("many", [spread, work, gather]).start(20):
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
 
 
 @pytest.mark.parametrize("is_own", [True, False])

@@ -1,4 +1,4 @@
-"""Runs that use everything, while somebody outside does anything: they end, with one known error or none, and leave nothing."""
+"""Runs that use everything, while somebody outside does anything: they end in a known way and leave nothing."""
 
 import itertools
 import random
@@ -52,22 +52,39 @@ class Signal(Event):
 
 def make_workflow(limiter: trio.CapacityLimiter, chance: random.Random) -> Workflow:
     """A workflow of which each item takes a way of its own, with the times that chance gives it."""
+    ways = Ways(chance)
+    steps = [
+        ways.begin,
+        ways.split.with_options(limiter=limiter),
+        ways.work,
+        ways.heed.with_options(limiter=limiter),
+        ways.recover,
+        ways.join,
+    ]
+    return Workflow("chaos", steps, timeout=400, stream_buffer=20)
 
-    def moment() -> float:
-        return chance.choice([0.0, 0.0, 0.5, 1.0, 1.0, 2.5])
+
+class Ways:
+    """The steps: they yield, fan out, fail, hang, ask, send, write, count, recover and join."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+
+    async def _sleep(self) -> None:
+        await trio.sleep(self._chance.choice([0.0, 0.0, 0.5, 1.0, 1.0, 2.5]))
 
     @step
-    async def begin(event: StartEvent) -> AsyncIterator[Item]:
+    async def begin(self, event: StartEvent) -> AsyncIterator[Item]:
         for number in range(16):
             yield Item(number)
             if number % 5 == 4:
-                await trio.sleep(moment())
+                await self._sleep()
 
-    @step(limiter=limiter, retry=RetryConfig(max_retries=3, initial_delay_ms=500, jitter=False), timeout=3)
-    async def split(event: Item, ctx: Context) -> list[Half] | Half:
+    @step(retry=RetryConfig(max_retries=3, initial_delay_ms=500, jitter=False), timeout=3)
+    async def split(self, event: Item, ctx: Context) -> list[Half] | Half:
         assert VARIABLE.get() == -1
         VARIABLE.set(event.number)
-        await trio.sleep(moment())
+        await self._sleep()
         assert VARIABLE.get() == event.number
         ctx.state[f"item {event.number}"] = ctx.attempt
         if event.number % 4 == 1 and ctx.attempt == 1:
@@ -77,35 +94,33 @@ def make_workflow(limiter: trio.CapacityLimiter, chance: random.Random) -> Workf
         return [Half(event.number), Half(-event.number)] if event.number % 2 else Half(event.number)
 
     @step(max_concurrency=5, sends=[Signal])
-    async def work(event: Half, ctx: Context) -> Done | None:
+    async def work(self, event: Half, ctx: Context) -> Done | None:
         ctx.emit_usage(UsageEvent(prompt_tokens=1))
         ctx.write_event_to_stream(event)
         if event.number % 6 == 3:
             assert await ctx.request_input(f"half {event.number}") == "yes"
         if event.number % 6 == 4:
             ctx.send_event(Signal(event.number))
-        await trio.sleep(moment())
+        await self._sleep()
         if event.number == 8:
             raise LookupError(event.number)
         return Done(event.number) if event.number % 3 else None
 
-    @step(limiter=limiter)
-    async def heed(event: Signal) -> None:
+    @step
+    async def heed(self, event: Signal) -> None:
         with trio.move_on_after(1):
             await trio.sleep(2)
 
     @step
-    async def recover(event: StepFailedEvent) -> Done:
-        await trio.sleep(moment())
+    async def recover(self, event: StepFailedEvent) -> Done:
+        await self._sleep()
         return Done(1_000)
 
     @step
-    async def join(done: list[Done | Group], ctx: Context) -> Group | StopEvent:
-        await trio.sleep(moment())
+    async def join(self, done: list[Done | Group], ctx: Context) -> Group | StopEvent:
+        await self._sleep()
         numbers = [number for each in done for number in (each.numbers if isinstance(each, Group) else [each.number])]
         return Group(numbers) if ctx.call.scope.parent is not None else StopEvent(sorted(numbers))
-
-    return Workflow("chaos", [begin, split, work, heed, recover, join], timeout=400, stream_buffer=20)
 
 
 async def pause(run: WorkflowRun, chance: random.Random) -> None:
@@ -146,7 +161,7 @@ ACTIONS = (pause, pause, answer, answer, answer, send, read, read, feed, abort)
 
 
 async def act(run: WorkflowRun, chance: random.Random) -> None:
-    """Do anything for a while, then only answer, until the run is over; what is refused then is refused as documented."""
+    """Do anything for a while, then only answer, until the run is over; then everything is refused as documented."""
     actions = itertools.chain((chance.choice(ACTIONS) for _ in range(chance.randrange(60))), itertools.repeat(answer))
     while not run.status.is_end:
         try:
@@ -211,5 +226,3 @@ def test_many_runs_survive_anything_that_is_done_to_them() -> None:
     assert {"completed", "cancelled", "WorkflowAbortedError"} <= set(ends)
     assert set(ends) <= {"completed", "cancelled", "WorkflowAbortedError", "WorkflowTimeoutError"}
     assert sum((objects_of_runs() - before).values()) == 0
-
-

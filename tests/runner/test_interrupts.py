@@ -164,7 +164,7 @@ class Interrupter:
     def __call__(self, frame: FrameType, kind: str, _argument: object) -> Any:
         code = frame.f_code
         if not code.co_filename.startswith((ENGINE, __file__)) or code is run_and_look.__code__:
-            return None  # between entering an ``async with`` and its body there is a gap that only the interpreter can close
+            return None  # between an ``async with`` and its body there is a gap that only the interpreter can close
         if kind == "line":
             self.lines += 1
             if self.lines == self.moment:

@@ -93,6 +93,23 @@ async def test_a_step_may_abort_its_own_run():
                 await run.result()
 
 
+async def test_a_step_that_aborts_its_run_in_a_shielded_cleanup_does_not_wait_for_itself():
+    runs = []
+
+    async def clean_up(event: StartEvent) -> StopEvent:
+        try:
+            raise Crash
+        finally:
+            with trio.CancelScope(shield=True):
+                await runs[0].abort("gave up")
+        return StopEvent()
+
+    async with solo(clean_up).start() as run:
+        runs.append(run)
+        with trio.fail_after(5), pytest.raises(WorkflowAbortedError, match="gave up"):
+            await run.result()
+
+
 async def test_abort_of_a_paused_run():
     async with forever.start() as run:
         await trio.testing.wait_all_tasks_blocked()

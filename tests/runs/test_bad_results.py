@@ -32,6 +32,7 @@ BAD = {
     "a base event": (Event, "Event"),
     "a list with None": (lambda: [StopEvent(), None], "item 1"),
     "a list with a coroutine": (lambda: [later()], "item 0"),
+    "a list with a base event": (lambda: [Event()], "item 0"),
     "a list of lists": (lambda: [[StopEvent()]], "item 0"),
     "a tuple with an int": (lambda: (StopEvent(), 3), "item 1"),
 }
@@ -113,7 +114,7 @@ async def test_a_thread_step_that_returns_a_coroutine():
     def give(event: StartEvent) -> StopEvent:
         return later()  # type: ignore[return-value]  # the subject of this story
 
-    with pytest.raises(StepFailedError, match="await"):
+    with pytest.raises(StepFailedError, match="asynchronous"):
         await solo(give).run()
 
 

@@ -42,7 +42,7 @@ async def test_a_generator_without_end_is_stopped_by_name():
 async def test_sending_without_end_is_an_error_in_the_step():
     caught = []
 
-    @step
+    @step(sends=[Item])
     async def endless(event: StartEvent, ctx: Context) -> StopEvent:
         try:
             while True:
@@ -110,13 +110,13 @@ async def test_calls_that_never_await_let_other_tasks_run(autojump_clock):
     async def loop(event: Tick) -> Tick | StopEvent:
         return Tick()
 
-    assert await heartbeats(Workflow("chain", [begin, loop]), 50_000) >= 40
+    assert await heartbeats(Workflow("chain", [begin, loop]), 20_000) >= 15
 
 
 async def test_a_fan_out_that_never_awaits_lets_other_tasks_run(autojump_clock):
     @step
     async def begin(event: StartEvent) -> list[Tick]:
-        return [Tick()] * 50_000
+        return [Tick()] * 20_000
 
     @step
     async def work(event: Tick) -> StopEvent | None:
@@ -127,7 +127,7 @@ async def test_a_fan_out_that_never_awaits_lets_other_tasks_run(autojump_clock):
         await trio.sleep_forever()
         return StopEvent()
 
-    assert await heartbeats(Workflow("wide", [begin, work, join]), 50_000) >= 40
+    assert await heartbeats(Workflow("wide", [begin, work, join]), 20_000) >= 15
 
 
 async def test_many_busy_runs_let_each_other_and_everybody_else_run():

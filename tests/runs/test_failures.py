@@ -142,7 +142,6 @@ class Uncopyable(Exception):
         AssertionError(),
         MemoryError(),
         StepFailedError("another", 7),
-        GeneratorExit(),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -157,6 +156,17 @@ async def test_whatever_is_raised_becomes_the_cause_of_one_error(raised, is_susp
 
     assert error.__cause__ is raised
     assert (error.step_name, type(raised).__name__ in str(error)) == ("fail", True)
+
+
+async def test_a_generator_exit_leaves_alone_and_as_it_is():
+    async def fail(event: StartEvent) -> StopEvent:
+        raise GeneratorExit
+
+    with pytest.raises(GeneratorExit):
+        await solo(fail).run()
+    with pytest.raises(GeneratorExit):
+        async with solo(fail).start() as run:
+            await run.result()
 
 
 async def test_a_stop_iteration_is_a_failure_like_any_other():

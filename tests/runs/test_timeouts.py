@@ -18,7 +18,7 @@ from blazen_trio import (
 )
 from tests.runs.stories import Crash, sleep_forever, solo
 
-NONSENSE = [0, -1, -0.0, math.nan, -math.inf, "5", True]
+NONSENSE = [0, -1, -0.0, math.nan, -math.inf, "5", True, -(10**400)]
 
 
 async def test_a_run_that_takes_too_long_times_out(autojump_clock):

@@ -207,7 +207,7 @@ def test_a_stop_is_for_no_step():
     async def after(event: StopEvent) -> None: ...
 
     assert problems_of(end, after) == (
-        "step 'after' accepts a StopEvent, which ends the run before any step; accept another event",
+        "step 'after' accepts a StopEvent, which ends the run before any step; take another event",
     )
 
 
