@@ -7,10 +7,11 @@ tasks of a nursery inside the step, and from the worker thread of a plain ``def`
 import inspect
 from collections.abc import Awaitable, Callable
 from math import inf
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
-from trio.lowlevel import checkpoint, in_trio_run
+from trio.lowlevel import checkpoint
 
 from blazen_trio.codec import Plain
 from blazen_trio.core.annotations import ContextParameter
@@ -151,9 +152,11 @@ class Context(ContextParameter, Generic[S]):
             EventLimitError: the call wrote more than ``max_pending_events``.
             TypeError: not an event.
         """
-        require_event(event, "write_event_to_stream")
+        if not isinstance(event, Event) or type(event) is Event:
+            require_event(event, "write_event_to_stream")
         record = self.call.record
-        place, self._written = self._written, self._written + 1
+        place = self._written
+        self._written = place + 1
         if record is not None and place < len(record.written):
             if _is_equal(record.written[place], event):
                 return
@@ -305,9 +308,10 @@ class Context(ContextParameter, Generic[S]):
 
     def post(self, message: Message) -> Any:
         """Tell the run; from the thread of a plain step by way of Trio's own thread."""
-        if in_trio_run():
-            return self.runner.post(message)
-        return trio.from_thread.run_sync(self.runner.post, message)
+        runner = self.runner
+        if get_ident() == runner.thread:
+            return runner.post(message)
+        return trio.from_thread.run_sync(runner.post, message)
 
     def __repr__(self) -> str:
         return f"<Context of step {self.step_name!r}, attempt {self.attempt}, run {self.run_id}>"

@@ -125,7 +125,10 @@ class WorkflowRun:
         """End the run now, and wait until none of its calls runs any more; a checkpoint. Harmless after the end."""
         self._runner.post(AbortRequested(self._runner.clock(), reason))
         self._is_taken = self._is_taken or self.status is RunStatus.ABORTED
-        await self._runner.wait_ended()
+        if self._runner.is_own_task():
+            await checkpoint()  # the step that asks is itself what would be waited for
+        else:
+            await self._runner.wait_ended()
 
     # --- Pause --------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
+from threading import get_ident
 from typing import Any, ClassVar, Final
 
 import trio
@@ -70,6 +71,7 @@ class Runner:
         has_worker_scopes: each worker has a cancel scope of its own. A run without a handle and without step time-outs needs none:
             nobody can interrupt it, no user's block is in its nursery, so at its end the nursery itself is cancelled.
         idle: workers that wait for a call, the last to come in front.
+        thread: the thread of Trio, which alone may touch the run.
         variables: the context variables that every call begins with: those of the task that started the run.
         session: live objects of the run, by name.
         metadata: what the caller gave the run to know.
@@ -105,6 +107,7 @@ class Runner:
         "session",
         "slice",
         "state",
+        "thread",
         "variables",
         "workers",
     )
@@ -121,6 +124,7 @@ class Runner:
         self.clock = current_clock().current_time
         self.slice = current_slice()
         self.variables = copy_context()
+        self.thread = get_ident()
         self.ready: deque[Call] = deque()
         self.workers: set[Worker] = set()
         self.idle: list[Worker] = []

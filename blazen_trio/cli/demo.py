@@ -23,6 +23,8 @@ STDOUT: Final = "-"
 
 CELL_CHARS_MAX: Final = 60
 
+KILO: Final = 1000
+
 FILE_COLUMNS: Final = 120
 """The width of the table where no terminal says how wide it is."""
 
@@ -122,7 +124,7 @@ def _cell(value: object) -> str:
 
 def _size(size_bytes: float) -> str:
     for unit in ("B", "kB", "MB"):
-        if size_bytes < 1000:  # noqa: PLR2004 - SI units
+        if size_bytes < KILO:
             return f"{size_bytes:.0f} {unit}"
-        size_bytes /= 1000
+        size_bytes /= KILO
     return f"{size_bytes:.1f} GB"

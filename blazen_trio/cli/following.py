@@ -70,7 +70,7 @@ async def _watch(run: WorkflowRun, answerer: Answerer, view: View) -> tuple[Inpu
     """Until the run ends; the open questions, if it waits for answers that nobody gives."""
     unanswered: set[str] = set()
     bell, rings = trio.open_memory_channel[None](1)
-    async with trio.open_nursery() as nursery, run.stream_events() as events, bell, rings:
+    async with run.stream_events() as events, trio.open_nursery() as nursery:
         nursery.start_soon(_answer_questions, run, rings, answerer, view, unanswered)
         nursery.start_soon(_give_up_waiting, run, unanswered, nursery.cancel_scope)
         async for event in events:
@@ -104,10 +104,11 @@ async def _respond(run: WorkflowRun, question: InputRequestEvent, answer: object
 
 
 async def _give_up_waiting(run: WorkflowRun, unanswered: set[str], scope: trio.CancelScope) -> None:
-    while run.status is not RunStatus.AWAITING_INPUT or not unanswered.issuperset(_ids(run)):  # noqa: ASYNC110 - see there
+    while not _waits_in_vain(run, unanswered):  # noqa: ASYNC110 - STATUS_POLL_S says why
         await trio.sleep(STATUS_POLL_S)
     scope.cancel()
 
 
-def _ids(run: WorkflowRun) -> set[str]:
-    return {question.request_id for question in run.pending_inputs}
+def _waits_in_vain(run: WorkflowRun, unanswered: set[str]) -> bool:
+    open_ids = {question.request_id for question in run.pending_inputs}
+    return run.status is RunStatus.AWAITING_INPUT and open_ids <= unanswered

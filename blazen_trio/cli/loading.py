@@ -1,8 +1,8 @@
 """Finding a workflow by ``module:name``. The user names it, so importing it is what the user asked for."""
 
 import importlib
-import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 from blazen_trio import Workflow, WorkflowValidationError
@@ -31,7 +31,7 @@ def load_workflow(target: str) -> Workflow:
 
 
 def _import(name: str) -> ModuleType:
-    here = os.getcwd()  # noqa: PTH109 - what sys.path wants
+    here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
     try:

@@ -40,15 +40,16 @@ def stream_written(machine: Dispatcher, message: StreamWritten) -> None:
     """Publish an event and remember that the call did."""
     if is_late(machine, message.call):
         return
-    written = message.call.recorded().written
+    call, event = message.call, message.event
+    written = call.recorded().written
     limit = machine.definition.options.max_pending_events
     if len(written) >= limit:
-        name = message.call.step_name
-        machine.effects.append(Reject(EventLimitError("stream items of one call", limit, name, machine.state.run_id)))
+        error = EventLimitError("stream items of one call", limit, call.step_name, machine.state.run_id)
+        machine.effects.append(Reject(error))
         return
     machine.now = message.at
-    written.append(message.event)
-    machine.publish(message.event, message.call)
+    written.append(event)
+    machine.publish(event, call)
 
 
 def once_recorded(machine: Dispatcher, message: OnceRecorded) -> None:

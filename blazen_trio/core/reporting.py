@@ -53,12 +53,12 @@ class Reporter:
     def publish(self, event: Event, call: Call | None = None) -> None:
         """Put an event on the stream, with the next number."""
         state = self.state
-        state.seq += 1
+        state.seq = seq = state.seq + 1
         timestamp = self.now + state.wall_offset
         if call is None:
-            self.effects.append(Publish(state.seq, timestamp, event))
+            self.effects.append(Publish(seq, timestamp, event))
         else:
-            self.effects.append(Publish(state.seq, timestamp, event, call.step_name, call.id, call.attempt))
+            self.effects.append(Publish(seq, timestamp, event, call.plan.name, call.id, call.attempt))
 
     def note(
         self,

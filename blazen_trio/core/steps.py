@@ -249,7 +249,11 @@ def timeout_problem(timeout: object) -> str | None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         return "give a number of seconds"
-    if math.isnan(timeout) or timeout <= 0:
+    try:
+        is_positive = float(timeout) > 0  # false for nan, too
+    except OverflowError:  # an int beyond all floats
+        is_positive = False
+    if not is_positive:
         return "give a number of seconds greater than 0, or leave it out for no timeout"
     return None
 

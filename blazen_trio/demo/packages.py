@@ -37,6 +37,9 @@ LICENCE_BYTES_MAX: Final = 64 << 10
 LICENCE_FILES_MAX: Final = 8
 """Bundled libraries bring their own licences; the first ones are the distribution's."""
 
+UTF8_BYTES_MAX: Final = 4
+"""Of one character."""
+
 _LICENCE_FILE: Final = re.compile(r"(un)?licen[cs]e|copying", re.IGNORECASE)
 _VALID_NAME: Final = re.compile(r"[A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9]", re.IGNORECASE)
 
@@ -225,6 +228,6 @@ def _decode(file: Path, data: bytes, problems: list[str]) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if len(data) - error.start > 3:  # noqa: PLR2004 - else the limit cut a character in two
+        if len(data) - error.start >= UTF8_BYTES_MAX:  # else the limit cut a character in two
             problems.append(f"{file.name} is not UTF-8; it was read as Latin-1")
         return data.decode("latin-1")

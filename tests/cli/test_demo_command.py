@@ -1,12 +1,11 @@
 """`blazen-trio demo`: the table for people, the JSON for programs, and an answer to whatever goes wrong."""
 
 import json
-import os
+from pathlib import Path
 
 import pytest
 
 from blazen_trio.cli import main
-
 from tests.demo.packages_for_tests import install
 
 from .terminal_for_tests import interrupt, run_at_terminal, run_piped
@@ -96,7 +95,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(site, tmp_pa
     assert hint in said.err
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")  # noqa: PTH110
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 def test_a_full_disk_costs_the_file_but_not_the_table(site, capsys):
     assert main(["demo", "--path", str(site), "--json", "/dev/full"]) == 1
 

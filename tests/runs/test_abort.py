@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from blazen_trio import (
     RunClosedError,
@@ -13,6 +14,7 @@ from blazen_trio import (
     StopEvent,
     Workflow,
     WorkflowAbortedError,
+    WorkflowRun,
     step,
 )
 from tests.runs.stories import Crash, Item, Tick, sleep_forever, solo
@@ -94,7 +96,7 @@ async def test_a_step_may_abort_its_own_run():
 
 
 async def test_a_step_that_aborts_its_run_in_a_shielded_cleanup_does_not_wait_for_itself():
-    runs = []
+    runs: list[WorkflowRun] = []
 
     async def clean_up(event: StartEvent) -> StopEvent:
         try:

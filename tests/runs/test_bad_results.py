@@ -1,5 +1,7 @@
 """What a step may not give back: the error names step, what came, what was expected; never retried, never recovered."""
 
+from typing import Any
+
 import pytest
 
 from blazen_trio import (
@@ -20,7 +22,7 @@ from tests.runs.stories import Item, Unknown, solo
 async def later() -> None: ...
 
 
-BAD = {
+BAD: dict[str, tuple[Any, str]] = {
     "an int": (lambda: 5, "int"),
     "a str": (lambda: "StopEvent", "str"),
     "a dict": (dict, "dict"),
@@ -57,7 +59,7 @@ async def test_what_is_no_event_fails_the_run(name, is_annotated):
     assert caught.value.attempts == 1
     assert isinstance(caught.value.__cause__, StepResultError)
     assert isinstance(caught.value.__cause__, TypeError)
-    for text in (caught.value.step_name, word, "expected", caught.value.run_id):
+    for text in (caught.value.step_name, word, "expected", str(caught.value.run_id)):
         assert text in str(caught.value)
 
 

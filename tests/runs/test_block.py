@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 
 from blazen_trio import (
     Context,
@@ -263,7 +264,9 @@ async def test_other_tasks_that_wait_for_the_result_are_told_when_the_block_is_c
 
 async def test_a_step_that_cancels_the_nursery_of_its_run_does_not_leak_a_cancelled():
     async def sabotage(event: StartEvent) -> StopEvent:
-        trio.lowlevel.current_task().parent_nursery.cancel_scope.cancel()
+        nursery = trio.lowlevel.current_task().parent_nursery
+        assert nursery is not None
+        nursery.cancel_scope.cancel()
         await trio.sleep_forever()
         return StopEvent()
 

@@ -4,6 +4,7 @@ import gc
 
 import pytest
 import trio
+import trio.testing
 
 from blazen_trio import Context, RunStatus, StartEvent, StepFailedError, StopEvent, WorkflowAbortedError
 from blazen_trio.runner import Runner

@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 
 from blazen_trio import (
     Context,
@@ -12,6 +13,7 @@ from blazen_trio import (
     StepFailedError,
     StopEvent,
     Workflow,
+    WorkflowRun,
     step,
 )
 from tests.runs.stories import Crash, Done, Item, Tick, finish, sleep_forever, solo
@@ -41,7 +43,8 @@ def counting(begun: list[int], ended: list[int]) -> Workflow:
 
 
 async def test_a_pause_waits_for_running_calls_and_starts_no_other(autojump_clock):
-    begun, ended = [], []
+    begun: list[int] = []
+    ended: list[int] = []
     async with counting(begun, ended).start() as run:
         await trio.sleep(2.5)
         await run.pause()
@@ -55,7 +58,8 @@ async def test_a_pause_waits_for_running_calls_and_starts_no_other(autojump_cloc
 
 
 async def test_an_interrupting_pause_cancels_calls_and_puts_their_events_back(autojump_clock):
-    begun, ended = [], []
+    begun: list[int] = []
+    ended: list[int] = []
     async with counting(begun, ended).start() as run:
         await trio.sleep(2.5)
         before = trio.current_time()
@@ -93,7 +97,7 @@ async def test_a_pause_before_the_first_step_began_keeps_it_from_beginning():
 
 
 async def test_an_interrupt_uses_up_no_attempt_and_undoes_writes():
-    seen = []
+    seen: list[tuple[int, int]] = []
 
     async def work(event: StartEvent, ctx: Context) -> StopEvent:
         seen.append((ctx.attempt, ctx.state.get("count", 0)))
@@ -230,7 +234,8 @@ async def test_an_interrupting_pause_during_waits_asks_nobody_twice():
 
 
 async def test_pausing_twice_and_from_many_tasks_is_one_pause(autojump_clock):
-    begun, ended = [], []
+    begun: list[int] = []
+    ended: list[int] = []
     async with counting(begun, ended).start() as run:
         await trio.sleep(0.5)
         async with trio.open_nursery() as nursery:
@@ -327,7 +332,7 @@ async def test_events_sent_while_paused_are_taken_in_order_afterwards():
 @pytest.mark.parametrize("verb", ["pause", "result"])
 async def test_a_step_that_would_wait_for_itself_is_told_so(verb):
     async with trio.open_nursery() as nursery:
-        runs = []
+        runs: list[WorkflowRun] = []
 
         async def wait_for_itself(event: StartEvent) -> StopEvent:
             await getattr(runs[0], verb)()

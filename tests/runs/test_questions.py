@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 
 from blazen_trio import (
     AnswerConflictError,

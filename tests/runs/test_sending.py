@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 
 from blazen_trio import (
     Context,
@@ -10,6 +11,7 @@ from blazen_trio import (
     StartEvent,
     StopEvent,
     Workflow,
+    WorkflowRun,
     step,
 )
 from blazen_trio.send_channel import SEND_ROOM
@@ -181,7 +183,7 @@ async def test_the_end_of_the_run_wakes_a_blocked_sender():
 
 
 async def test_a_step_may_send_into_its_own_run():
-    runs = []
+    runs: list[WorkflowRun] = []
 
     @step
     async def begin(event: StartEvent) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 
 from blazen_trio import (
     Context,
@@ -25,7 +26,7 @@ async def test_an_undeclared_event_that_nobody_accepts_names_event_step_and_run(
         await solo(begin).run()
 
     assert (caught.value.event_type, caught.value.source_step) == ("Unknown", "begin")
-    for word in ("'Unknown'", "'begin'", caught.value.run_id, "events=[Unknown]"):
+    for word in ("'Unknown'", "'begin'", str(caught.value.run_id), "events=[Unknown]"):
         assert word in str(caught.value)
 
 
@@ -97,7 +98,7 @@ async def test_a_branch_that_ends_in_none_stalls_the_run_and_names_the_last_step
 
     assert trio.current_time() < 2
     assert caught.value.last_step == "begin"
-    for word in ("'begin'", caught.value.run_id, "StopEvent", "None"):
+    for word in ("'begin'", str(caught.value.run_id), "StopEvent", "None"):
         assert word in str(caught.value)
 
 

@@ -1,6 +1,7 @@
 """Rule 1: the first `StopEvent` taken from the queue ends the run; what runs is cancelled, what waits is dropped."""
 
 import trio
+import trio.testing
 
 from blazen_trio import Context, RunStatus, StartEvent, StopEvent, Workflow, step
 from tests.runs.stories import Done, Item, finish, sleep_forever

@@ -88,7 +88,9 @@ async def storm(run, chance: random.Random) -> None:
 
 @pytest.mark.parametrize("seed", range(25))
 async def test_every_item_counts_exactly_once_in_any_storm(seed, autojump_clock):
-    chance, counted, shown = random.Random(seed), [], []
+    chance = random.Random(seed)
+    counted: list[int] = []
+    shown: list[int] = []
 
     async def watch(run) -> None:
         async with run.stream_events(types=Item) as events:

@@ -1,7 +1,10 @@
 """What a run publishes: numbered without holes, the `StopEvent` last, never slowed by a reader that does not read."""
 
+from typing import Any
+
 import pytest
 import trio
+import trio.testing
 
 from blazen_trio import (
     Context,
@@ -29,13 +32,17 @@ def writing(count: int, **options) -> Workflow:
     return solo(write, **options)
 
 
+async def all_of(events) -> list[Any]:
+    return [event async for event in events]
+
+
 async def numbers_of(events) -> list[int]:
     return [event.number async for event in events if isinstance(event, Item)]
 
 
 async def test_everything_comes_in_order_with_the_stop_event_last():
     async with writing(5).start() as run, run.stream_events() as events:
-        seen = [event async for event in events]
+        seen = await all_of(events)
 
     assert [event for event in seen if isinstance(event, Item)] == [Item(number) for number in range(5)]
     assert seen[-1] == StopEvent(5)
@@ -44,7 +51,7 @@ async def test_everything_comes_in_order_with_the_stop_event_last():
 
 async def test_numbers_begin_at_one_and_have_no_holes():
     async with writing(5).start() as run, run.stream_events() as events:
-        items = [item async for item in events.envelopes()]
+        items = await all_of(events.envelopes())
 
     assert [item.seq for item in items] == list(range(1, len(items) + 1))
     assert run.statistics()["published"] == len(items)
@@ -62,7 +69,7 @@ async def test_an_envelope_names_step_call_and_attempt(autojump_clock):
         return StopEvent()
 
     async with solo(write, retry=RetryConfig()).start() as run, run.stream_events(types=Item) as events:
-        items = [item async for item in events.envelopes()]
+        items = await all_of(events.envelopes())
 
     assert [(item.event.number, item.source_step, item.attempt) for item in items] == [(1, "write", 1), (2, "write", 2)]
     assert {f"{run.run_id}:{item.call_id}" for item in items} == set(keys)
@@ -86,7 +93,7 @@ async def test_what_is_no_longer_kept_is_one_gap_of_exactly_that_many():
     async with writing(100, stream_buffer=10).start() as run:
         await run.result()
         async with run.stream_events(types=Tick) as events:
-            items = [item async for item in events.envelopes()]
+            items = await all_of(events.envelopes())
         async with run.stream_events() as events:
             rest = [event async for event in events]
 
@@ -122,7 +129,7 @@ async def test_a_stream_ends_when_the_run_fails_or_is_aborted(is_aborted):
         if is_aborted:
             await run.abort()
         release.set()
-        kinds = [event.kind async for event in events]
+        kinds = [event.kind for event in await all_of(events)]
         with pytest.raises(Exception, match="aborted" if is_aborted else "Crash"):
             await run.result()
     assert kinds[-1] == "run_failed"
@@ -182,7 +189,7 @@ async def test_pauses_retries_and_failures_are_on_the_stream(autojump_clock):
         await trio.sleep(1)
         await run.pause()
         await run.resume_in_place()
-        seen = [event async for event in events]
+        seen = await all_of(events)
     kinds = [event.kind for event in seen]
     assert kinds == [
         "step_failed",
@@ -322,9 +329,10 @@ async def test_filters_take_classes_and_always_let_gaps_through():
         ctx.report_progress(1, 2)
         return StopEvent()
 
-    async with solo(write).start() as run:
-        async with run.stream_events(types=(UsageEvent, ProgressEvent)) as events:
-            assert [type(event) async for event in events] == [UsageEvent, ProgressEvent]
+    async with solo(write).start() as run, run.stream_events(types=(UsageEvent, ProgressEvent)) as events:
+        assert [type(event) async for event in events] == [UsageEvent, ProgressEvent]
+    types: Any
+    after: Any
     for types in ("Item", 5, [Item, "x"]):
         with pytest.raises(TypeError, match="types="):
             run.stream_events(types=types)

@@ -75,7 +75,7 @@ async def test_an_event_may_carry_a_live_object():
 
 @pytest.mark.parametrize("sleeps", [True, False], ids=["suspending", "never suspending"])
 async def test_calls_never_see_each_others_context_variables(sleeps):
-    seen = []
+    seen: list[str] = []
 
     @step
     async def set_mine(event: Item) -> Done:
@@ -92,7 +92,7 @@ async def test_calls_never_see_each_others_context_variables(sleeps):
 
 
 async def test_context_variables_do_not_leak_to_the_next_step_or_the_next_attempt():
-    seen = []
+    seen: list[str] = []
 
     @step(retry=TWICE)
     async def first(event: StartEvent, ctx: Context) -> Item:
@@ -113,7 +113,7 @@ async def test_context_variables_do_not_leak_to_the_next_step_or_the_next_attemp
 
 
 async def test_generators_and_steps_with_timeouts_keep_their_variables_to_themselves():
-    seen = []
+    seen: list[str] = []
 
     @step
     async def produce(event: StartEvent):

@@ -61,7 +61,8 @@ def test_what_is_sent_and_what_comes_from_outside_is_shown():
         pass
 
     @step
-    async def approved(event: Approval) -> StopEvent: ...
+    async def approved(event: Approval) -> StopEvent:
+        raise NotImplementedError
 
     found = edges(begin, work, gather, approved, events=[Approval])
     assert ("begin", "work", "Item", True) in found
@@ -70,13 +71,16 @@ def test_what_is_sent_and_what_comes_from_outside_is_shown():
 
 def test_questions_and_recoveries_are_shown():
     @step
-    async def ask(event: StartEvent) -> InputRequestEvent: ...
+    async def ask(event: StartEvent) -> InputRequestEvent:
+        raise NotImplementedError
 
     @step
-    async def answered(event: InputResponseEvent) -> StopEvent: ...
+    async def answered(event: InputResponseEvent) -> StopEvent:
+        raise NotImplementedError
 
     @step(recovers=["ask"])
-    async def rescue(event: StepFailedEvent) -> StopEvent: ...
+    async def rescue(event: StepFailedEvent) -> StopEvent:
+        raise NotImplementedError
 
     found = edges(ask, answered, rescue)
     assert ("ask", "input", "InputRequestEvent", False) in found
@@ -86,13 +90,16 @@ def test_questions_and_recoveries_are_shown():
 
 
 def test_every_edge_joins_two_nodes():
-    async def handler(question: InputRequestEvent) -> object: ...
+    async def handler(question: InputRequestEvent) -> object:
+        raise NotImplementedError
 
     @step
-    async def ask(event: StartEvent) -> InputRequestEvent | Item: ...
+    async def ask(event: StartEvent) -> InputRequestEvent | Item:
+        raise NotImplementedError
 
     @step
-    async def answered(event: InputResponseEvent) -> Event: ...
+    async def answered(event: InputResponseEvent) -> Event:
+        raise NotImplementedError
 
     for options in ({}, {"input_handler": handler}, {"events": [Item]}):
         description = Workflow("story", [ask, answered, work, stop], **options).describe()
@@ -134,10 +141,12 @@ def test_no_name_breaks_the_picture():
 
 def test_the_picture_never_names_a_node_that_is_not_there():
     @step
-    async def anything(event: StartEvent) -> Event: ...
+    async def anything(event: StartEvent) -> Event:
+        raise NotImplementedError
 
     @step
-    async def rescue(event: StepFailedEvent) -> Done: ...
+    async def rescue(event: StepFailedEvent) -> Done:
+        raise NotImplementedError
 
     lines = Workflow("story", [anything, work, stop, rescue]).to_mermaid().splitlines()[1:]
     drawn = {line.split("[")[0].split("(")[0].split("{")[0].strip() for line in lines if "|" not in line}

@@ -172,7 +172,7 @@ class Late(Event):
 
 
 async def test_a_union_join_runs_once_for_nothing():
-    seen = []
+    seen: list[object] = []
 
     @step
     async def split(event: Item) -> Done | Other | None:

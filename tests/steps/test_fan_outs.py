@@ -141,7 +141,7 @@ async def test_two_joins_of_one_fan_out_both_run():
 
 
 async def test_two_joins_of_one_class_both_get_every_item():
-    seen = []
+    seen: list[object] = []
 
     @step
     async def log(items: list[Done]) -> None:
@@ -203,7 +203,7 @@ async def test_a_join_that_returns_a_list_opens_a_fan_out():
 
 
 async def test_a_stop_among_the_items_ends_the_run_and_drops_the_others():
-    seen = []
+    seen: list[object] = []
 
     @step
     async def begin(event: StartEvent) -> list[Item | StopEvent]:

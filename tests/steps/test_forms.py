@@ -95,7 +95,7 @@ async def test_an_async_generator_is_a_fan_out(annotation):
 
 
 async def test_what_a_generator_yields_is_worked_on_while_it_still_runs():
-    seen = []
+    seen: list[object] = []
 
     @step
     async def produce(event: StartEvent) -> AsyncIterator[Item]:
@@ -317,7 +317,8 @@ async def test_a_parameter_with_a_default_keeps_it():
 
 async def test_a_context_behind_a_default_is_not_mistaken_for_it():
     @step
-    async def behind(event: StartEvent, amount: int = 5, ctx: Context = None) -> StopEvent:  # type: ignore[assignment]  # as people write
+    async def behind(event: StartEvent, amount: int = 5, ctx: Context | None = None) -> StopEvent:
+        assert ctx is not None
         return StopEvent((event.data + amount, ctx.step_name))
 
     assert await result_of(behind, start=1) == (6, "behind")
@@ -334,7 +335,7 @@ async def test_a_context_that_may_be_left_out_in_tests_is_given_in_a_run():
 
 async def test_a_typed_context_is_a_context():
     @step
-    async def typed(event: StartEvent, ctx: Context[object]) -> StopEvent:  # type: ignore[type-var]  # any parameter
+    async def typed(event: StartEvent, ctx: Context[object]) -> StopEvent:
         return StopEvent(ctx.step_name)
 
     assert await result_of(typed) == "typed"
@@ -440,7 +441,8 @@ async def test_options_set_later_give_a_new_step():
 
 def test_a_step_tells_what_it_accepts_and_emits():
     @step(sends=[Named])
-    async def all_sorts(event: Item | Done) -> list[Done] | StopEvent | None: ...
+    async def all_sorts(event: Item | Done) -> list[Done] | StopEvent | None:
+        raise NotImplementedError
 
     assert isinstance(all_sorts, Step)
     assert all_sorts.accepts == (Item, Done)
@@ -459,13 +461,32 @@ def test_an_unknown_option_names_those_that_exist():
         work.with_options(retries=3)  # type: ignore[call-arg]  # the mistake
 
 
-def nothing_at_all() -> StopEvent: ...
-def no_event(ctx: Context) -> StopEvent: ...
-def two_events(one: Item, two: Done) -> StopEvent: ...
-def two_contexts(event: Item, one: Context, two: Context) -> StopEvent: ...
-def no_annotation(event) -> StopEvent: ...
-def no_event_class(event: int) -> StopEvent: ...
-def no_event_result(event: Item) -> int: ...
+def nothing_at_all() -> StopEvent:
+    raise NotImplementedError
+
+
+def no_event(ctx: Context) -> StopEvent:
+    raise NotImplementedError
+
+
+def two_events(one: Item, two: Done) -> StopEvent:
+    raise NotImplementedError
+
+
+def two_contexts(event: Item, one: Context, two: Context) -> StopEvent:
+    raise NotImplementedError
+
+
+def no_annotation(event) -> StopEvent:
+    raise NotImplementedError
+
+
+def no_event_class(event: int) -> StopEvent:
+    raise NotImplementedError
+
+
+def no_event_result(event: Item) -> int:
+    raise NotImplementedError
 
 
 @pytest.mark.parametrize(

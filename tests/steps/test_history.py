@@ -109,6 +109,7 @@ async def test_the_end_is_told_by_its_kind():
     @step
     async def long(event: StartEvent) -> StopEvent | None:
         await trio.sleep(event.data)
+        return None
 
     stalled = await history_of(long, start=0, error=RunStalledError)
     late = await history_of(long, start=100, timeout=10, error=WorkflowTimeoutError)

@@ -215,7 +215,7 @@ async def test_a_step_may_feed_itself_under_a_limit_of_one():
 
 
 async def test_a_stop_is_taken_ahead_of_what_waits_for_a_slot():
-    done = []
+    done: list[object] = []
 
     @step(max_concurrency=1)
     async def slow(event: Item) -> None:

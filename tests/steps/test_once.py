@@ -11,7 +11,7 @@ from .stories import TWICE, Done, Item, failure_of, fan_out, gather, result_of
 
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_a_repeated_call_gets_the_recorded_result(is_async):
-    done = []
+    done: list[str] = []
 
     def buy(what: str, count: int) -> str:
         done.append(what)
@@ -55,7 +55,7 @@ async def test_names_tell_results_apart():
 
 
 async def test_a_result_of_none_is_a_result():
-    done = []
+    done: list[int] = []
 
     @step(retry=TWICE)
     async def go(event: StartEvent, ctx: Context) -> StopEvent:
@@ -69,7 +69,7 @@ async def test_a_result_of_none_is_a_result():
 
 
 async def test_the_same_name_twice_in_one_attempt_is_done_once():
-    done = []
+    done: list[int] = []
 
     @step
     async def go(event: StartEvent, ctx: Context) -> StopEvent:
@@ -81,7 +81,7 @@ async def test_the_same_name_twice_in_one_attempt_is_done_once():
 
 
 async def test_names_belong_to_the_call():
-    done = []
+    done: list[int] = []
 
     @step
     async def go(event: Item, ctx: Context) -> Done:
@@ -93,7 +93,7 @@ async def test_names_belong_to_the_call():
 
 
 async def test_a_function_that_fails_is_not_recorded():
-    done = []
+    done: list[int] = []
 
     def fail_once() -> str:
         done.append(1)
@@ -109,7 +109,7 @@ async def test_a_function_that_fails_is_not_recorded():
 
 
 async def test_what_was_done_before_a_timeout_is_kept():
-    done = []
+    done: list[int] = []
 
     @step(timeout=5, retry=TWICE)
     async def go(event: StartEvent, ctx: Context) -> StopEvent:
@@ -170,7 +170,7 @@ async def test_a_live_object_is_kept_as_it_is():
 
 
 async def test_once_in_a_step_that_fails_for_good_is_done_once():
-    done = []
+    done: list[int] = []
 
     @step(retry=TWICE)
     async def go(event: StartEvent, ctx: Context) -> StopEvent:

@@ -124,7 +124,7 @@ async def test_each_question_has_an_id_of_its_own_and_gets_its_own_answer():
 
     async with running(fan_out, ask, gather, start=3) as run:
         answers = {"0 first": 1, "1 first": 2, "2 first": 3, "0 second": 4, "1 second": 5, "2 second": 6}
-        seen = set()
+        seen: set[str] = set()
         while len(seen) < 6:
             question = run.pending_inputs[-1]
             seen.add(question.request_id)

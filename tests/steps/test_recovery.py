@@ -309,16 +309,20 @@ def test_recoveries_are_checked_when_the_workflow_is_built():
         pass
 
     @step
-    async def one(event: StepFailedEvent) -> StopEvent: ...
+    async def one(event: StepFailedEvent) -> StopEvent:
+        raise NotImplementedError
 
     @step(recovers=["nobody"])
-    async def two(event: StepFailedEvent) -> StopEvent: ...
+    async def two(event: StepFailedEvent) -> StopEvent:
+        raise NotImplementedError
 
     @step(recovers=["one"])
-    async def three(event: StepFailedEvent) -> StopEvent: ...
+    async def three(event: StepFailedEvent) -> StopEvent:
+        raise NotImplementedError
 
     @step
-    async def four(event: StepFailedEvent) -> StopEvent: ...
+    async def four(event: StepFailedEvent) -> StopEvent:
+        raise NotImplementedError
 
     ends = work.with_options(recovers=["one_item"])
     found = "\n".join(problems_of(one_item, ends, gather_one, one, two, three, four))

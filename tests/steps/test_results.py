@@ -21,7 +21,8 @@ from .stories import Done, Item, Other, failure_of, gather, problems_of, result_
 async def test_a_list_and_a_tuple_are_fan_outs(make):
     @step
     async def begin(event: StartEvent) -> list[Item]:
-        return make([Item(1), Item(2)])
+        items: list[Item] = make([Item(1), Item(2)])
+        return items
 
     assert await result_of(begin, work, gather) == [1, 2]
 
@@ -226,7 +227,8 @@ async def test_a_list_is_kept_as_it_was_when_the_step_returned_it():
 
 
 def test_what_a_step_announces_must_be_accepted_by_somebody():
-    async def begin(event: StartEvent) -> Item | StopEvent: ...
+    async def begin(event: StartEvent) -> Item | StopEvent:
+        raise NotImplementedError
 
     (problem,) = problems_of(step(begin))
     assert problem == (

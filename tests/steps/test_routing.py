@@ -23,7 +23,7 @@ class Special(Item):
 
 
 async def test_every_step_that_accepts_an_event_gets_the_same_one_in_order_of_registration():
-    seen = []
+    seen: list[tuple[str, Item]] = []
 
     def listener(name):
         async def listen(event: Item) -> None:

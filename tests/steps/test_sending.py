@@ -165,7 +165,7 @@ async def test_a_repeated_call_does_not_write_to_the_stream_again():
         return StopEvent()
 
     async with running(one_item, begin) as run:
-        assert [event.n for event in await streamed(run, Other)] == [1, 2, 3]
+        assert await streamed(run, Other) == [Other(1), Other(2), Other(3)]
 
 
 async def test_what_a_call_writes_to_the_stream_is_seen_while_it_runs_and_is_not_routed():

@@ -47,7 +47,8 @@ def test_steps_have_names_of_their_own():
 
 
 def test_a_function_must_be_made_a_step():
-    async def plain(event: StartEvent) -> StopEvent: ...
+    async def plain(event: StartEvent) -> StopEvent:
+        raise NotImplementedError
 
     (problem,) = problems_of(end, plain)  # type: ignore[arg-type]  # the mistake
     assert problem.startswith("item 1 of steps is <function")
@@ -59,10 +60,12 @@ def test_event_classes_have_names_of_their_own():
         pass
 
     @step
-    async def twin(event: Item) -> Twin: ...
+    async def twin(event: Item) -> Twin:
+        raise NotImplementedError
 
     @step
-    async def last(event: Twin) -> StopEvent: ...
+    async def last(event: Twin) -> StopEvent:
+        raise NotImplementedError
 
     (problem,) = problems_of(one_item, twin, last)
     assert "two event classes are named 'Item' (tests.steps.stories.Item and" in problem
@@ -87,7 +90,8 @@ def test_what_is_returned_must_be_accepted():
 
 def test_what_is_sent_must_be_accepted():
     @step(sends=[Other])
-    async def send(event: StartEvent) -> StopEvent: ...
+    async def send(event: StartEvent) -> StopEvent:
+        raise NotImplementedError
 
     (problem,) = problems_of(send)
     assert "step 'send' returns Other, which no step accepts" in problem
@@ -98,7 +102,8 @@ def test_only_the_exact_class_is_accepted(base):
     class Special(base):  # type: ignore[misc,valid-type]  # a parameter as base
         pass
 
-    async def special(event: StartEvent) -> StopEvent: ...
+    async def special(event: StartEvent) -> StopEvent:
+        raise NotImplementedError
 
     special.__annotations__["return"] = Special | StopEvent
     assert "returns Special, which no step accepts" in problems_of(step(special), one_item, work, stop)[0]
@@ -126,7 +131,8 @@ async def test_there_are_three_ways_to_say_where_an_event_comes_from(way):
 
 def test_there_must_be_a_way_in():
     @step
-    async def loop(event: Item) -> Item | StopEvent: ...
+    async def loop(event: Item) -> Item | StopEvent:
+        raise NotImplementedError
 
     assert problems_of(loop) == (
         "no step accepts StartEvent (or a subclass of it, or a class of events=), so no run can begin",
@@ -135,7 +141,8 @@ def test_there_must_be_a_way_in():
 
 def test_there_must_be_a_way_to_a_stop():
     @step
-    async def loop(event: Item) -> Item: ...
+    async def loop(event: Item) -> Item:
+        raise NotImplementedError
 
     assert problems_of(one_item, loop) == (
         "no way from the start leads to a StopEvent; let a step on the way return one",
@@ -144,10 +151,12 @@ def test_there_must_be_a_way_to_a_stop():
 
 def test_a_stop_that_the_start_does_not_lead_to_is_no_way():
     @step
-    async def loop(event: Item) -> Item: ...
+    async def loop(event: Item) -> Item:
+        raise NotImplementedError
 
     @step
-    async def island(event: Other) -> Other | StopEvent: ...
+    async def island(event: Other) -> Other | StopEvent:
+        raise NotImplementedError
 
     assert "no way from the start leads to a StopEvent; let a step on the way return one" in problems_of(
         one_item, loop, island
@@ -165,7 +174,8 @@ def test_a_join_outside_of_the_fan_out_is_refused():
     """The fan-out was joined before; what comes after it is single again."""
 
     @step
-    async def first_join(items: list[Item]) -> Done: ...
+    async def first_join(items: list[Item]) -> Done:
+        raise NotImplementedError
 
     assert any(
         "join 'gather' collects Done, but no fan-out" in text for text in problems_of(fan_out, first_join, gather)
@@ -194,10 +204,12 @@ def test_every_way_to_open_a_fan_out_leads_to_a_join(opener):
 
 def test_a_join_inside_a_fan_out_may_be_fed_by_single_events():
     @step
-    async def again(event: Item) -> Other: ...
+    async def again(event: Item) -> Other:
+        raise NotImplementedError
 
     @step
-    async def last(event: Other) -> Done: ...
+    async def last(event: Other) -> Done:
+        raise NotImplementedError
 
     Workflow("story", [fan_out, again, last, gather])
 
@@ -213,7 +225,8 @@ def test_a_stop_is_for_no_step():
 
 def test_routing_by_the_base_class_is_refused():
     @step
-    async def anything(event: Event) -> StopEvent: ...
+    async def anything(event: Event) -> StopEvent:
+        raise NotImplementedError
 
     assert any(
         "'anything' accepts Event itself; routing is by exact class" in text for text in problems_of(end, anything)
@@ -251,7 +264,8 @@ class NeedsACity:
     days: int = 3
 
 
-async def answer(question: InputRequestEvent) -> object: ...
+async def answer(question: InputRequestEvent) -> object:
+    raise NotImplementedError
 
 
 @pytest.mark.parametrize(
@@ -290,10 +304,12 @@ async def test_a_limiter_is_no_problem():
 
 def test_a_question_needs_nobody_but_its_answer_needs_a_question():
     @step
-    async def ask(event: StartEvent) -> InputRequestEvent: ...
+    async def ask(event: StartEvent) -> InputRequestEvent:
+        raise NotImplementedError
 
     @step
-    async def answered(event: InputResponseEvent) -> StopEvent: ...
+    async def answered(event: InputResponseEvent) -> StopEvent:
+        raise NotImplementedError
 
     Workflow("story", [ask, answered])
     assert any(
@@ -304,7 +320,8 @@ def test_a_question_needs_nobody_but_its_answer_needs_a_question():
 
 def test_a_name_in_an_annotation_that_is_never_defined_is_a_problem():
     @step
-    async def lost(event: "Nowhere") -> StopEvent: ...  # type: ignore[name-defined]  # noqa: F821 - the mistake
+    async def lost(event: "Nowhere") -> StopEvent:  # type: ignore[name-defined]  # noqa: F821 - the mistake
+        raise NotImplementedError
 
     (problem,) = problems_of(end, lost)
     assert problem.startswith("step 'lost': name 'Nowhere' is not defined; define or import that class before")
@@ -312,7 +329,8 @@ def test_a_name_in_an_annotation_that_is_never_defined_is_a_problem():
 
 def test_a_recovery_is_reached_by_failures_alone():
     @step
-    async def rescue(event: StepFailedEvent) -> StopEvent: ...
+    async def rescue(event: StepFailedEvent) -> StopEvent:
+        raise NotImplementedError
 
     @step
     async def always_fails(event: StartEvent) -> None: ...
@@ -322,7 +340,8 @@ def test_a_recovery_is_reached_by_failures_alone():
 
 def test_everything_is_told_at_once():
     @step(max_concurrency=0, timeout=-1)
-    async def begin(event: StartEvent) -> Item: ...
+    async def begin(event: StartEvent) -> Item:
+        raise NotImplementedError
 
     @step
     async def lonely(event: Other) -> None: ...
