@@ -63,8 +63,8 @@ class Context(ContextParameter, Generic[S]):
     __slots__ = ("_asked", "_sent", "_state", "_unread", "_written", "call", "runner")
 
     def __init__(self, runner: "Runner", call: Call) -> None:
-        self.runner = runner
-        self.call = call
+        self.runner: Runner = runner
+        self.call: Call = call
         self._sent = self._written = self._asked = 0
         self._state: State | None = None
         record = call.record

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import trio
 
@@ -40,7 +40,8 @@ def alone(error: BaseException) -> BaseException:
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        for each in group.exceptions:
             yield from _leaves(each)
     else:
         yield error

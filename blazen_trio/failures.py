@@ -1,5 +1,7 @@
 """From what user code raised to what the machine is told: exceptions become ``Failure`` values here only."""
 
+from typing import cast
+
 import trio
 
 from blazen_trio.core.calls import Call
@@ -41,7 +43,7 @@ def split_cancelled(error: BaseException) -> tuple[BaseException | None, BaseExc
     if isinstance(error, trio.Cancelled):
         return error, None
     if isinstance(error, BaseExceptionGroup):
-        return error.split(trio.Cancelled)
+        return cast("BaseExceptionGroup[BaseException]", error).split(trio.Cancelled)
     return None, error
 
 
@@ -49,7 +51,7 @@ def _passing_part(error: BaseException) -> BaseException | None:
     """A ``KeyboardInterrupt`` or ``SystemExit`` inside a group."""
     if not isinstance(error, BaseExceptionGroup):
         return None
-    part: BaseException | None = error.subgroup(_PASSING)
+    part: BaseException | None = cast("BaseExceptionGroup[BaseException]", error).subgroup(_PASSING)
     while isinstance(part, BaseExceptionGroup):
         part = part.exceptions[0]
     return part

@@ -41,7 +41,7 @@ class WorkflowResult:
     result: Any
     usage_total: TokenUsage
     cost_total_usd: float
-    session_refs: dict[str, Any] = attrs.field(factory=dict, repr=False)
+    session_refs: dict[str, Any] = attrs.field(factory=dict[str, Any], repr=False)
 
 
 class WorkflowRun:
@@ -116,9 +116,7 @@ class WorkflowRun:
         runner = self._runner
         if runner.state.outcome is None:
             self._refuse_own_task("result")
-            await runner.finished.wait()
-        else:
-            await checkpoint()
+        await runner.wait_finished()
         return self.take_result()
 
     async def abort(self, reason: str | None = None) -> None:

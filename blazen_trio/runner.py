@@ -10,7 +10,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from threading import get_ident
 from typing import Any, ClassVar, Final
 
@@ -50,7 +50,7 @@ from blazen_trio.core.messages import (
 )
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
-from blazen_trio.slices import current_slice
+from blazen_trio.slices import Slice, current_slice
 from blazen_trio.stream import EventSubscription, EventTypes, Stream
 from blazen_trio.timers import Timer, Timers
 from blazen_trio.tokens import Tokens
@@ -59,13 +59,14 @@ from blazen_trio.worker import END, INTERRUPT, Worker
 GRACE_S: Final = 5.0
 """Seconds after which a step that does not end when it is cancelled is named in a warning."""
 
-logger = logging.getLogger("blazen_trio")
+logger: Final = logging.getLogger("blazen_trio")
 
 
 class Runner:
     """One run on Trio.
 
     Attributes:
+        is_over: the run has ended, and everything that the end orders was done.
         ready: calls that were started and wait for a worker; bounded by the limits of the steps.
         armed: the follower: a worker that is scheduled and will take the next call.
         has_worker_scopes: each worker has a cancel scope of its own. A run without a handle and without step time-outs needs none:
@@ -83,6 +84,7 @@ class Runner:
         "_deadline",
         "_decide",
         "_ended",
+        "_finished",
         "_grace",
         "_is_doing_later",
         "_later",
@@ -96,7 +98,7 @@ class Runner:
         "clock",
         "codec",
         "definition",
-        "finished",
+        "is_over",
         "has_worker_scopes",
         "idle",
         "machine",
@@ -113,26 +115,27 @@ class Runner:
     )
 
     def __init__(self, definition: WorkflowDefinition, state: RunState, codec: Codec, metadata: dict[str, Any]) -> None:
-        self.definition = definition
-        self.state = state
-        self.codec = codec
-        self.run_id = state.run_id
-        self.metadata = metadata
+        self.definition: WorkflowDefinition = definition
+        self.state: RunState = state
+        self.codec: Codec = codec
+        self.run_id: str = state.run_id
+        self.metadata: dict[str, Any] = metadata
         self.session: dict[str, Any] = {}
-        self.machine = Machine(definition, state)
+        self.machine: Machine = Machine(definition, state)
         self._decide = self.machine.handle
-        self.clock = current_clock().current_time
-        self.slice = current_slice()
-        self.variables = copy_context()
+        self.clock: Callable[[], float] = current_clock().current_time
+        self.slice: Slice = current_slice()
+        self.variables: Context = copy_context()
         self.thread = get_ident()
-        self.ready: deque[Call] = deque()
-        self.workers: set[Worker] = set()
+        self.ready: deque[Call] | None = None
+        self.workers: dict[Worker, None] = {}
         self.idle: list[Worker] = []
         self.armed: Worker | None = None
         self.nursery: trio.Nursery | None = None
-        self.finished = trio.Event()
+        self.is_over = False
+        self._finished: trio.Event | None = None
         self.has_worker_scopes = state.is_attended or definition.has_timeouts
-        self.blocked_senders = 0
+        self.blocked_senders: int = 0
         self._ended: trio.Event | None = None
         self._quiet: ParkingLot | None = None
         self._room: ParkingLot | None = None
@@ -196,7 +199,7 @@ class Runner:
             reschedule(worker.task)
         else:
             worker = Worker(self)
-            self.workers.add(worker)
+            self.workers[worker] = None
             self.start_task(worker.work)
         self.armed = worker
 
@@ -208,12 +211,14 @@ class Runner:
 
     def worker_left(self, worker: Worker) -> None:
         """A worker ended: because there was no more to do, or because a call left it unusable."""
-        self.workers.discard(worker)
+        self.workers.pop(worker, None)
         self.slice.forget(worker)
         if self.armed is worker:
             self.armed = None
         if self.ready and self.armed is None and self.state.outcome is None:
             self.arm()
+        if not (self.workers or self.ready):
+            self.ready = None  # 0.8 kB of the 8 that a run may hold while it waits for a person
         if self.state.outcome is not None:
             self._end_if_empty()
 
@@ -223,6 +228,14 @@ class Runner:
                 self._timers.close()
             if self._ended is not None:
                 self._ended.set()
+
+    async def wait_finished(self) -> None:
+        """Wait until the run is over; a checkpoint."""
+        if self._finished is None:
+            self._finished = trio.Event()
+        if self.is_over:
+            self._finished.set()
+        await self._finished.wait()
 
     async def wait_ended(self) -> None:
         """Wait until no call of the ended run runs any more; a checkpoint."""
@@ -240,9 +253,12 @@ class Runner:
         )
 
     def is_own_task(self) -> bool:
-        """Whether the current task is a worker of this run: one that waits for the run would wait for itself."""
-        task = trio.lowlevel.current_task()
-        return any(worker.task is task for worker in self.workers)
+        """Whether the current task is a worker of this run, or runs inside of one: it would wait for itself."""
+        tasks = {worker.task for worker in self.workers}
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None and task not in tasks:
+            task = None if task.parent_nursery is None else task.parent_nursery.parent_task
+        return task is not None
 
     # --- Parts that most runs never need ------------------------------------------------------------------------------
 
@@ -256,7 +272,7 @@ class Runner:
                 on_observed=self._on_observed,
                 on_held=self._on_held,
             )
-            if self.finished.is_set():
+            if self.is_over:
                 self._stream.close()
         return self._stream
 
@@ -297,8 +313,9 @@ class Runner:
 
     def take_unbegun(self) -> tuple[Call, ...]:
         """Take back the calls that no worker has begun."""
-        calls = tuple(self.ready)
-        self.ready.clear()
+        calls = tuple(self.ready or ())
+        if self.ready is not None:
+            self.ready.clear()
         for call in calls:
             if call.plan.has_tokens:
                 self.tokens.release(call)
@@ -365,6 +382,8 @@ class Runner:
         call = effect.call
         if call.plan.has_tokens:
             self.tokens.take(call)
+        if self.ready is None:
+            self.ready = deque()
         self.ready.append(call)
 
     def _publish(self, effect: Publish) -> None:
@@ -452,7 +471,9 @@ class Runner:
         for lot in (self._quiet, self._room):
             if lot is not None:
                 lot.unpark_all()
-        self.finished.set()
+        self.is_over = True
+        if self._finished is not None:
+            self._finished.set()
         if isinstance(self.state.outcome and self.state.outcome.error, KeyboardInterrupt | SystemExit):
             assert self.nursery is not None
             self.nursery.cancel_scope.cancel()  # it ends the program, so it does not wait for the block's body

@@ -22,20 +22,20 @@ class RunSendChannel(trio.abc.SendChannel[Event]):
         self._runner = runner
         self._is_closed = False
 
-    async def send(self, event: Event) -> None:
+    async def send(self, value: Event) -> None:
         """Wait for room and put an event into the run's queue; a checkpoint.
 
         Raises:
             trio.BrokenResourceError: the run is over.
             trio.ClosedResourceError: this channel was closed.
         """
-        require_event(event, "a run")
+        require_event(value, "a run")
         await checkpoint()
         await self._runner.wait_for_room(SEND_ROOM, lambda: self._is_closed)
         if self._is_closed:
             raise trio.ClosedResourceError
         try:
-            self._runner.post(EventReceived(event, self._runner.clock()))
+            self._runner.post(EventReceived(value, self._runner.clock()))
         except RunClosedError as error:
             raise trio.BrokenResourceError from error
 

@@ -3,10 +3,11 @@
 Workers run calls without a checkpoint between them, which is what makes a call cheap. So that nobody starves, all
 workers of all runs in one ``trio.run`` share one slice. Its owner may work until the slice is over. A worker that finds
 it over runs one call and yields. When the owner gets its next turn (then everybody has had one) the slice begins anew:
-for the *heir*, the first worker that had a turn meanwhile, so that runs which are busy at once go on in turns; for the
-owner itself if there was none. It also begins anew when the owner did not come back for as long as a slice lasts.
+for the *heir*, drawn by lot from the workers that had a turn meanwhile, so that runs which are busy at once all go on;
+for the owner itself if there was none. It also begins anew when its owner stays away for as long as a slice lasts.
 """
 
+import random
 from typing import Final
 
 import trio
@@ -17,17 +18,21 @@ SLICE_S: Final = 0.001
 SLICE_CALLS: Final = 1_000
 """Calls after which a worker yields whatever the clock says: a clock of tests may stand still."""
 
+_lots: Final = random.Random()
+"""Not the generator that everybody shares: how often it is used depends on time, and users seed theirs in tests."""
+
 
 class Slice:
     """The slice of one ``trio.run``."""
 
-    __slots__ = ("end", "has_begun", "heir", "owner")
+    __slots__ = ("end", "has_begun", "heir", "owner", "rivals")
 
     def __init__(self) -> None:
-        self.end = 0.0
+        self.end: float = 0.0
         self.owner: object = None
         self.heir: object = None
-        self.has_begun = False
+        self.has_begun: bool = False
+        self.rivals: int = 0
 
     def begin_turn(self, worker: object, now: float) -> None:
         """A worker got its turn from Trio."""
@@ -36,7 +41,13 @@ class Slice:
         elif self.owner is worker or now >= self.end + SLICE_S:
             self.owner, self.heir, self.has_begun = worker, None, True
             self.end = now + SLICE_S
-        elif self.heir is None:
+        else:
+            self._draw(worker)
+
+    def _draw(self, worker: object) -> None:
+        """Make the k-th worker the heir with probability 1/k: then each of them has the same chance."""
+        self.rivals = 1 if self.heir is None else self.rivals + 1
+        if _lots.randrange(self.rivals) == 0:
             self.heir = worker
 
     def forget(self, worker: object) -> None:

@@ -84,8 +84,8 @@ class Stream:
 
     _capacity: int
     last_seq: int = attrs.field(default=0, kw_only=True)
-    _on_observed: Callable[[bool], None] = attrs.field(kw_only=True)
-    _on_held: Callable[[bool], None] = attrs.field(kw_only=True)
+    _on_observed: Callable[[bool], None] = attrs.field(kw_only=True, alias="on_observed")
+    _on_held: Callable[[bool], None] = attrs.field(kw_only=True, alias="on_held")
     _records: list[Publication] = attrs.field(init=False)
     _offset: int = attrs.field(init=False)  # the number before that of _records[0]
     _due: int = attrs.field(init=False)  # the number at which append has more to do than to append

@@ -6,7 +6,7 @@ however many calls wait, and the first of them gets it.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
@@ -113,4 +113,4 @@ def _limiter(lane: Lane) -> trio.CapacityLimiter:
     return cast("trio.CapacityLimiter", lane.plan.limiter)
 
 
-trio_infinity = float("inf")
+trio_infinity: Final = float("inf")

@@ -55,7 +55,7 @@ class Worker:
     __slots__ = ("_scope", "call", "reason", "runner", "task")
 
     def __init__(self, runner: "Runner") -> None:
-        self.runner = runner
+        self.runner: Runner = runner
         self.call: Call | None = None
         self.reason: str | None = None
         self.task: trio.lowlevel.Task | None = None
@@ -117,6 +117,7 @@ class Worker:
         runner = self.runner
         ready, feed, clock, shared_slice = runner.ready, runner.feed, runner.clock, runner.slice
         base, turn_calls = runner.variables, SLICE_CALLS
+        assert ready is not None  # a worker is made for a call
         self._begin_turn()
         while True:
             if not ready:

@@ -42,7 +42,7 @@ class Workflow(WorkflowDefinition):
         state_types = [] if self.options.state_type is None else [self.options.state_type]
         for plan in self.plans:
             let_interrupt(plan.step.function)
-        self.codec = Codec(self.event_classes.values(), state_types)
+        self.codec: Codec = Codec(self.event_classes.values(), state_types)
 
     async def run(self, input: object = None, *, metadata: dict[str, Any] | None = None) -> WorkflowResult:
         """Run to the end; a checkpoint. ``input`` becomes a ``StartEvent`` unless it is an event.

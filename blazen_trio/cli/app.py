@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -10,7 +10,7 @@ import blazen_trio
 from blazen_trio.cli.exits import Exit
 from blazen_trio.cli.loading import load_workflow
 
-app = App(
+app: Final = App(
     name="blazen-trio",
     help="Event-driven workflows for Trio: run one, draw one, or see a real one at work.",
     version=blazen_trio.__version__,

@@ -13,7 +13,7 @@ from rich.text import Text
 from blazen_trio.cli.exits import CommandError, Exit
 from blazen_trio.cli.following import follow
 from blazen_trio.cli.output import printable, to_json
-from blazen_trio.cli.questions import ask_person, has_person, take_default
+from blazen_trio.cli.questions import Answerer, ask_person, has_person, take_defaults
 from blazen_trio.cli.running import describe_error
 from blazen_trio.cli.view import print_line, view_for
 from blazen_trio.demo import Entry, Status, audit
@@ -38,9 +38,8 @@ def run_demo(paths: Sequence[str] | None, json_path: str | None, *, assume_defau
         CommandError: paths that are none, or Ctrl-C.
     """
     _check_paths(paths or (), json_path)
-    answerer = ask_person if has_person() and not assume_defaults else take_default
     view = view_for(Console(stderr=True), "Licences of the installed packages")
-    ending = follow(audit, {"paths": list(paths) if paths else None}, answerer, view)
+    ending = follow(audit, {"paths": list(paths) if paths else None}, _answerer(assume_defaults=assume_defaults), view)
     if ending.result is None:
         reason = describe_error(ending.error) if ending.error is not None else "a question stayed open"
         raise CommandError(f"the audit failed: {reason}", Exit.FAILED)
@@ -51,6 +50,12 @@ def run_demo(paths: Sequence[str] | None, json_path: str | None, *, assume_defau
     _print_report(entries, console)
     _write_json(entries, json_path)
     return Exit.DONE
+
+
+def _answerer(*, assume_defaults: bool) -> Answerer:
+    if assume_defaults:
+        return take_defaults("with --yes")
+    return ask_person if has_person() else take_defaults("no terminal to ask at")
 
 
 def _check_paths(paths: Iterable[str], json_path: str | None) -> None:

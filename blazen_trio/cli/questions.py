@@ -43,18 +43,23 @@ async def ask_person(question: InputRequestEvent, view: View) -> object:
     return question.metadata.get("default", "" if line else NO_ANSWER)
 
 
-async def take_default(question: InputRequestEvent, view: View) -> object:
-    """The default, and say so."""
-    if "default" not in question.metadata:
-        return NO_ANSWER
-    answer = question.metadata["default"]
-    why = "with --yes" if has_person() else "no terminal to ask at"
-    view.say(f"? {printable(question.prompt)} - {why}, took the default: {printable(answer)}")
-    return answer
+def take_defaults(reason: str) -> Answerer:
+    """An answerer that gives the default and says so; ``reason`` is why nobody was asked."""
+
+    async def take_default(question: InputRequestEvent, view: View) -> object:
+        await trio.lowlevel.checkpoint()
+        if "default" not in question.metadata:
+            return NO_ANSWER
+        answer = question.metadata["default"]
+        view.say(f"? {printable(question.prompt)} - {reason}, took the default: {printable(answer)}")
+        return answer
+
+    return take_default
 
 
-async def nobody(question: InputRequestEvent, view: View) -> object:  # noqa: ARG001 - an Answerer
+async def nobody(_question: InputRequestEvent, _view: View) -> object:
     """There is nobody to ask."""
+    await trio.lowlevel.checkpoint()
     return NO_ANSWER
 
 

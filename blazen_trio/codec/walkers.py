@@ -54,9 +54,9 @@ class Refused(Exception):  # noqa: N818 - a signal inside the codec: it becomes 
 
     def __init__(self, value: object, problem: str) -> None:
         super().__init__(problem)
-        self.type_name = type(value).__qualname__
+        self.type_name: str = type(value).__qualname__
         self.problem = problem
-        self.path = ""
+        self.path: str = ""
 
     def within(self, step: str) -> "Refused":
         """The same refusal, seen from one level further out."""

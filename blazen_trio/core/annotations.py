@@ -9,21 +9,22 @@ Rules of this file:
 * What cannot be read is a ``TypeError`` that says which parameter and what to write instead. A name that cannot be
   resolved *yet* is a ``NameError``; the workflow tries again when it is built.
 """
+# pyright: reportUnnecessaryContains=false
+# (annotations are compared as values, which a type checker takes for impossible)
 
 import collections.abc
 import inspect
-import sys
 import types
 import typing
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Never, NoReturn, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Never, NoReturn, Union, get_args, get_origin
 
 import attrs
 
 from blazen_trio.core.events import Event
 
-type_unions = (Union, types.UnionType)
+type_unions: Final[tuple[object, ...]] = (Union, types.UnionType)
 
 _STREAMS = (
     collections.abc.AsyncIterator,
@@ -106,7 +107,7 @@ def stack_names(function: Callable[..., object]) -> Mapping[str, object]:
     """The local names of the frames on the stack that belong to the module of ``function``, innermost first."""
     module = getattr(inspect.unwrap(_plain(function)), "__globals__", None)
     frames: list[dict[str, object]] = []
-    frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the locals of callers
+    frame = inspect.currentframe()
     while frame is not None:
         if frame.f_globals is module and frame.f_locals is not module:
             frames.append(dict(frame.f_locals))
@@ -123,7 +124,7 @@ def _type_hints(function: Callable[..., object], names: Mapping[str, object] | N
         return typing.get_type_hints(plain, localns=local, include_extras=True)
 
 
-def _plain(function: Callable[..., object]) -> Callable[..., object]:
+def _plain(function: Any) -> Callable[..., object]:
     """The function that carries the annotations: below a bound method, a partial or a callable object."""
     while hasattr(function, "func"):
         function = function.func
@@ -251,13 +252,13 @@ def _union_parts(annotation: object) -> tuple[object, ...]:
     return get_args(annotation) if get_origin(annotation) in type_unions else (annotation,)
 
 
-def _bare(annotation: object) -> object:
+def _bare(annotation: Any) -> object:
     """Without ``Annotated`` and ``type X = ...`` aliases around it."""
     while True:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
         elif type(annotation).__name__ == "TypeAliasType":
-            annotation = annotation.__value__  # type: ignore[attr-defined]  # Python 3.12's class, unknown to 3.11
+            annotation = annotation.__value__
         else:
             return annotation
 

@@ -71,19 +71,20 @@ class WorkflowDefinition:
     def __init__(self, name: str, steps: Iterable[Step], options: WorkflowOptions) -> None:
         self.name = name
         self.options = options
+        self.steps: tuple[Step, ...]
         self.steps, problems = read_steps(steps)
         runnable = (*self.steps, *_handler_steps(options.input_handler))
-        self.plans = compile_plans(runnable, options.retry)
+        self.plans: tuple[StepPlan, ...] = compile_plans(runnable, options.retry)
         declared = [each for each in options.events if isinstance(each, type)]
         handler = self.plans[-1] if len(self.plans) > len(self.steps) else None
-        self.routing = Routing(self.plans, declared, handler)
+        self.routing: Routing = Routing(self.plans, declared, handler)
         problems += definition_problems(name, self.steps, options, self.routing)
         if problems:
             raise WorkflowValidationError(name, tuple(problems))
         self.recoveries: tuple[StepPlan | None, ...] = tuple(map(self.routing.recovery_of, self.plans))
         announced = ({*plan.fan_types} - {Event} for plan in self.plans)  # of "any event" the run sees what comes
-        self.has_timeouts = any(plan.timeout_s is not None for plan in self.plans)
-        self.expected = tuple(map(self.routing.expected_joins, announced))
+        self.has_timeouts: bool = any(plan.timeout_s is not None for plan in self.plans)
+        self.expected: tuple[tuple[int, ...], ...] = tuple(map(self.routing.expected_joins, announced))
         self.event_classes: Mapping[str, type[Event]] = {
             each.event_type: each for each in _all_classes(self.steps, options.events)
         }

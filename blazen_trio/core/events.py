@@ -15,6 +15,7 @@ The rules of this file:
 
 import inspect
 import re
+from collections.abc import Callable
 from types import FrameType
 from typing import (
     Annotated,
@@ -166,6 +167,9 @@ def _names_around(cls: type, frame: FrameType | None) -> dict[str, object]:
 class _WireName:
     """`event.event_type`. A subclass may have a field of that name instead; `Page.event_type` stays its wire name."""
 
+    def __init__(self, method: Callable[[Any], str]) -> None:
+        self.__doc__ = method.__doc__
+
     @overload
     def __get__(self, event: None, cls: EventMeta) -> str: ...
     @overload
@@ -182,7 +186,10 @@ class Event(metaclass=EventMeta):
 
     __attrs_attrs__: ClassVar[Any]
 
-    event_type = _WireName()
+    @_WireName
+    def event_type(self) -> str:
+        """The name of the event's class on the wire."""
+        raise NotImplementedError  # a declaration for type checkers: the descriptor answers
 
 
 class StartEvent(Event):
@@ -225,7 +232,7 @@ class InputResponseEvent(Event):
 class DynamicEvent(Event):
     """An event whose class is not known here: its wire name and its fields as plain data."""
 
-    event_type: str
+    event_type: str  # pyright: ignore[reportIncompatibleVariableOverride]  # the field hides the wire name, on purpose
     data: Any
 
 
@@ -278,7 +285,7 @@ class LifecycleEvent(Event):
 
     kind: str
     step_name: str | None = None
-    event_type: str | None = None
+    event_type: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]  # as in DynamicEvent
     attempt: int | None = None
     duration_ms: float | None = None
     error: str | None = None

@@ -43,4 +43,4 @@ class HistoryEvent:
     event_type: str | None = None
     duration_ms: float | None = None
     error: str | None = None
-    data: dict[str, Any] = attrs.field(factory=dict)
+    data: dict[str, Any] = attrs.field(factory=dict[str, Any])

@@ -38,7 +38,7 @@ class Waiter:
     picky: bool
     token: Any
     seen: int = 0
-    declined: set[int] = attrs.Factory(set)
+    declined: set[int] = attrs.Factory(set[int])
     offered: "Mail | None" = None
 
 
@@ -57,10 +57,10 @@ class Mail:
 class _Box:
     """Mail and waiters of one class."""
 
-    mails: deque[Mail] = attrs.Factory(deque)
-    waiters: dict[Waiter, None] = attrs.Factory(dict)
+    mails: deque[Mail] = attrs.Factory(deque[Mail])
+    waiters: dict[Waiter, None] = attrs.Factory(dict[Waiter, None])
     next_number: int = 0
-    copies: list[Mail] = attrs.Factory(list)
+    copies: list[Mail] = attrs.Factory(list[Mail])
     free: int = 0
     """Mails that are neither taken nor on offer: with none of them nobody needs to be asked."""
 
@@ -73,7 +73,7 @@ class _Box:
                 continue
             if not mail.on_offer:
                 return mail
-            if waiter.picky:  # whoever is asked now decides first: what it gets shall not depend on whose task runs first
+            if waiter.picky:  # whoever is asked now decides first, whatever order the tasks run in
                 return None
         return None
 
@@ -99,7 +99,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._boxes: dict[type[Event], _Box] = {}
-        self.size = 0
+        self.size: int = 0
 
     def has_waited(self, event_class: type[Event]) -> bool:
         """Whether any call ever waited for this class: then it is never an event that nobody accepts."""

@@ -1,6 +1,5 @@
 """How calls end: with a result, with a failure (then a retry, a recovery, or the end of the run), or interrupted."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from blazen_trio.core.calls import Call, Origin
@@ -63,19 +62,19 @@ def _withdraw_questions(machine: Dispatcher, call: Call) -> None:
         del questions[request_id]
 
 
-def _emit(machine: Dispatcher, call: Call, result: Event | Sequence[Event] | None) -> None:
+def _emit(machine: Dispatcher, call: Call, result: Event | list[Event] | tuple[Event, ...] | None) -> None:
     """Route what a call returned."""
     if result is None:
         return
     place = 0 if call.record is None else call.record.emissions
-    if isinstance(result, (list, tuple)):
-        items = tuple(result)  # the list is the user's, who may change it while items wait
-        fan_out = machine.fan_out_of(call)
-        if call.plan.any_many:
-            machine.expect(fan_out, set(map(type, items)) or (call.plan.fan_types if place == 0 else ()))
-        machine.route_items(items, Origin(call.id, place, fan_out, (place,), call.recoveries))
-    else:
+    if isinstance(result, Event):
         machine.route_one(result, Origin(call.id, place, call.scope, call.order, call.recoveries))
+        return
+    items = tuple(result)  # the list is the user's, who may change it while items wait
+    fan_out = machine.fan_out_of(call)
+    if call.plan.any_many:
+        machine.expect(fan_out, set(map(type, items)) or (call.plan.fan_types if place == 0 else ()))
+    machine.route_items(items, Origin(call.id, place, fan_out, (place,), call.recoveries))
 
 
 def failed(machine: Dispatcher, message: StepFailed) -> None:
@@ -128,7 +127,8 @@ def _give_up(machine: Dispatcher, call: Call, failure: Failure) -> None:
     if recovery is not None and call.recoveries < recovery.max_recoveries and not failure.is_violation:
         _recover(machine, call, failure, recovery)
         return
-    event_type = None if isinstance(call.event, list) else type(call.event).event_type
+    event: Event | list[Event] = call.event
+    event_type = None if isinstance(event, list) else type(event).event_type
     error = StepFailedError(plan.name, call.attempt, failure.error, event_type, machine.state.run_id)
     machine.fail(error, failure.exception)
 
@@ -176,9 +176,9 @@ def interrupted(machine: Dispatcher, message: StepInterrupted) -> None:
 
 def put_back(machine: Dispatcher, call: Call) -> None:
     """Undo a call that runs and let it wait for its turn again."""
-    machine.take_off(call)
-    machine.undo(call)
-    call.lane.push_front(call)
+    if machine.take_off(call):
+        machine.undo(call)
+        call.lane.push_front(call)
 
 
 def timer_fired(machine: Dispatcher, message: TimerFired) -> None:

@@ -1,5 +1,6 @@
 """What a run tells: events on the stream, lifecycle events for observers, entries of the history."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from blazen_trio.core.calls import Call
@@ -7,6 +8,7 @@ from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.effects import Effect, Publish
 from blazen_trio.core.events import Event, LifecycleEvent
 from blazen_trio.core.history import LIFECYCLE_KINDS, HistoryEvent
+from blazen_trio.core.routing import Route
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
 
@@ -35,15 +37,15 @@ class Reporter:
     )
 
     def __init__(self, definition: WorkflowDefinition, state: RunState) -> None:
-        self.definition = definition
-        self.state = state
-        self.routes = definition.routing.routes
+        self.definition: WorkflowDefinition = definition
+        self.state: RunState = state
+        self.routes: Mapping[type[Event], Route] = definition.routing.routes
         self.effects: list[Effect] = []
-        self.now = 0.0
-        self.is_observed = False
-        self.is_stopped = False
-        self.is_watched = state.history is not None
-        self.is_simple = not self.is_watched
+        self.now: float = 0.0
+        self.is_observed: bool = False
+        self.is_stopped: bool = False
+        self.is_watched: bool = state.history is not None
+        self.is_simple: bool = not self.is_watched
 
     def see_to_routing(self) -> None:
         """Find out anew whether routing is simple, after one of the things changed that it depends on."""
@@ -102,7 +104,7 @@ class Reporter:
         )
 
 
-def _type_of(event: Any) -> str | None:
+def _type_of(event: Event | list[Event]) -> str | None:
     """The wire name of a call's event; for a join that of its first item."""
-    first = (event or [None])[0] if isinstance(event, list) else event
-    return type(first).event_type if isinstance(first, Event) else None
+    first = event if isinstance(event, Event) else next(iter(event), None)
+    return None if first is None else type(first).event_type

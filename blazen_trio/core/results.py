@@ -1,7 +1,7 @@
 """What a step may give back. Whatever breaks its declaration is a ``StepResultError`` that says what was expected."""
 
 import inspect
-from typing import Any
+from typing import Any, cast
 
 from blazen_trio.core.errors import StepResultError
 from blazen_trio.core.events import Event
@@ -17,8 +17,8 @@ def read_result(plan: StepPlan, result: Any) -> Any:
     if result is None:
         return None
     if isinstance(result, (list, tuple)):
-        items = tuple(result)  # the step may go on changing its list; the run keeps what it was
-        check_items(plan, items, type(result).__name__)
+        items = tuple(cast("list[object]", result))  # the step may go on changing its list; the run keeps what it was
+        check_items(plan, items, "list" if isinstance(result, list) else "tuple")
         return items
     if not isinstance(result, Event):
         raise StepResultError(plan.name, f"returned {_describe(result)}", expected(plan))
@@ -44,7 +44,7 @@ def check_items(plan: StepPlan, items: tuple[Any, ...], kind: str) -> None:
         raise StepResultError(plan.name, f"returned a {kind}", expected(plan))
 
 
-def check_yielded(plan: StepPlan, item: Any) -> None:
+def check_yielded(plan: StepPlan, item: object) -> None:
     """Check what a step yielded.
 
     Raises:

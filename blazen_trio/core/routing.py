@@ -8,7 +8,7 @@ Rules of this file:
   shallowest depth below it. An expected join runs with ``[]`` when nothing was produced for it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -23,6 +23,11 @@ from blazen_trio.core.plans import StepPlan
 
 Flow = tuple[type[Event], int]
 """An event class at a depth of fan-outs."""
+
+
+def _only_plan(route: "Route") -> StepPlan | None:
+    is_special = route.joins or route.is_stop or route.is_question or len(route.plans) != 1
+    return None if is_special else route.plans[0]
 
 
 @attrs.frozen(eq=False)
@@ -43,13 +48,7 @@ class Route:
     is_stop: bool = False
     is_question: bool = False
     is_kept: bool = False
-
-    only: StepPlan | None = attrs.field(init=False)
-
-    @only.default
-    def _find_only(self) -> StepPlan | None:
-        is_special = self.joins or self.is_stop or self.is_question or len(self.plans) != 1
-        return None if is_special else self.plans[0]
+    only: StepPlan | None = attrs.field(init=False, default=attrs.Factory(_only_plan, takes_self=True))
 
 
 class _Routes(dict[type[Event], Route]):
@@ -68,10 +67,10 @@ class Routing:
     """The routing tables of one workflow; ``routes[event_class]`` works for any class."""
 
     def __init__(self, plans: Sequence[StepPlan], kept: Iterable[type[Event]], handler: StepPlan | None = None) -> None:
-        self.plans = tuple(plans)
+        self.plans: tuple[StepPlan, ...] = tuple(plans)
         self._handler = handler
-        self.kept = frozenset(kept) | {InputResponseEvent}
-        self.routes = _Routes(self._find)
+        self.kept: frozenset[type[Event]] = frozenset(kept) | {InputResponseEvent}
+        self.routes: Mapping[type[Event], Route] = _Routes(self._find)
         self._expected: dict[frozenset[type[Event]], tuple[int, ...]] = {}
 
     def _find(self, event_class: type[Event]) -> Route:

@@ -20,8 +20,8 @@ from blazen_trio.core.ids import ROOT_ID
 class Collection:
     """The events that one join collected in one scope.
 
-    In columns: an object per item would be one more for the garbage collector to visit, which at 100,000 items costs more
-    than all else.
+    In columns: an object per item would be one more for the garbage collector to visit, which at 100,000 items costs
+    more than all else.
     """
 
     __slots__ = ("_is_sorted", "_orders", "events", "ids", "recoveries")
@@ -29,7 +29,7 @@ class Collection:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.ids: list[int] = []
-        self.recoveries = 0
+        self.recoveries: int = 0
         self._orders: list[Order] = []
         self._is_sorted = True
 
@@ -89,12 +89,12 @@ class Scope:
         opener: str | None = None,
         recoveries: int = 0,
     ) -> None:
-        self.parent = parent
-        self.id = scope_id
-        self.order = order
-        self.opener = opener
-        self.recoveries = recoveries
-        self.active = 0
+        self.parent: Scope | None = parent
+        self.id: int = scope_id
+        self.order: Order = order
+        self.opener: str | None = opener
+        self.recoveries: int = recoveries
+        self.active: int = 0
         self.expected: tuple[int, ...] = ()
         self.collected: dict[int, Collection] | None = None
         self.joined_inside: set[int] | None = None

@@ -7,6 +7,7 @@ options. It stays callable like the function it was made from, so a step is test
 import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypedDict, Unpack, overload
 
 import attrs
@@ -171,7 +172,7 @@ def step(
         TypeError: annotations that no step can have, or an option that does not exist.
     """
     if function is None:
-        return lambda function: _make(function, options)
+        return partial(_make, options=options)
     return _make(function, options)
 
 
@@ -198,16 +199,19 @@ def _with_signature(step: Step, signature: Signature) -> Step:
     )
 
 
-def _name_of(function: StepFunction) -> str:
+def _without_partial(function: Any) -> Any:
     while hasattr(function, "func"):  # functools.partial
         function = function.func
-    return getattr(function, "__name__", type(function).__name__)
+    return function
+
+
+def _name_of(function: StepFunction) -> str:
+    inner = _without_partial(function)
+    return getattr(inner, "__name__", type(inner).__name__)
 
 
 def _kind_of(function: StepFunction) -> str:
-    inner = function
-    while hasattr(inner, "func"):  # functools.partial
-        inner = inner.func
+    inner = _without_partial(function)
     if not hasattr(inner, "__name__"):  # a callable object
         inner = type(inner).__call__
     if inspect.isgeneratorfunction(inner):

@@ -3,7 +3,7 @@
 Read it in this order; the first file is the example, the others are what any program has around its workflow:
 
 =============  ========================================================================================================
-``workflow``   the workflow: six steps, their events, and nothing else
+``workflow``   the workflow: its events, its steps, and nothing else
 ``report``     what comes out: an ``Entry`` for each distribution, and how it goes to JSON
 ``packages``   reading distributions from the disk, however damaged they are
 ``licences``   pure: which licence is this, and of which family

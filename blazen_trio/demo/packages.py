@@ -41,6 +41,7 @@ UTF8_BYTES_MAX: Final = 4
 """Of one character."""
 
 _LICENCE_FILE: Final = re.compile(r"(un)?licen[cs]e|copying", re.IGNORECASE)
+_CODE: Final = frozenset({".py", ".pyc", ".pyi", ".pyx", ".so", ".pyd"})  # programs about licences
 _VALID_NAME: Final = re.compile(r"[A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9]", re.IGNORECASE)
 
 
@@ -179,9 +180,13 @@ def _measure(path: Path, problems: list[str]) -> _Measured:
     return _Measured(
         count=len(there),
         size_bytes=sum(there.values()),
-        licence_files=tuple(file for file in there if _LICENCE_FILE.match(file.name)),
+        licence_files=tuple(file for file in there if _is_licence_file(file)),
         is_gone=bool(gone) and not own,
     )
+
+
+def _is_licence_file(file: Path) -> bool:
+    return _LICENCE_FILE.match(file.name) is not None and file.suffix not in _CODE
 
 
 def _listed_files(path: Path, problems: list[str]) -> list[Path]:

@@ -12,7 +12,7 @@ Two fan-outs, each with its join: over the packages, and over the licences that 
 installed both are empty, and both joins run all the same.
 """
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import attrs
 
@@ -154,4 +154,4 @@ async def report(settled: list[Settled]) -> AuditReport:
     return AuditReport(tuple(sorted(entries, key=lambda entry: (entry.name.lower(), str(entry.path)))))
 
 
-audit = Workflow("licence-audit", [find, read, classify, give_up, sort_out, ask, report], timeout=600)
+audit: Final = Workflow("licence-audit", [find, read, classify, give_up, sort_out, ask, report], timeout=600)

@@ -136,6 +136,12 @@ def test_a_character_that_the_limit_cuts_in_two_is_no_complaint_about_the_encodi
     assert problem.endswith("were read")
 
 
+def test_a_program_about_licences_is_no_licence(tmp_path):
+    install(tmp_path, "lawyer", files={"lawyer/licences.py": "MIT = 1", "lawyer/LICENSE.MIT": MIT_TEXT})
+
+    assert read_package(only(tmp_path)).statement.texts == (MIT_TEXT,)
+
+
 def test_a_licence_file_that_is_a_directory_or_goes_in_circles_is_told(tmp_path):
     install(tmp_path, "weird", files={"weird/__init__.py": "", "weird/LICENSE/inner": "", "weird/COPYING": ""})
     record = tmp_path / "weird-1.0.dist-info" / "RECORD"

@@ -1,7 +1,7 @@
 """The machine and its model side by side: each thing that happens is told to both, then they must agree on everything.
 
-The driver plays the runner: it knows which calls were ordered to start, which timers and slots were asked for, and keeps to
-the runner's protocol (a task that waits leaves its wait before its call ends).
+The driver plays the runner: it knows which calls were ordered to start, which timers and slots were asked for, and
+keeps to the runner's protocol (a task that waits leaves its wait before its call ends).
 """
 
 import operator
@@ -78,7 +78,7 @@ class Driver:
     # --- Telling -----------------------------------------------------------------------------------------------------
 
     def tell(self, message: Message) -> list[Effect]:
-        """Give a message to the machine, after its consequences were told to the model; compare all that can be seen."""
+        """Give a message to the machine, after the model was told what it means; compare all that can be seen."""
         was_over = self.state.outcome is not None
         effects = self.machine.handle(message)
         self.model.settle()
@@ -145,7 +145,7 @@ class Driver:
         """What runs, oldest first."""
         return self.model.having("running")
 
-    # --- Comparing -----------------------------------------------------------------------------------------------------
+    # --- Comparing ----------------------------------------------------------------------------------------------------
 
     def _check_finish(self, effects: list[Effect], *, was_over: bool) -> None:
         ends = [effect.outcome for effect in effects if isinstance(effect, Finish)]
@@ -246,7 +246,9 @@ def is_given(expected: Any, given: Any) -> bool:
     """Whether a call got the very events that it should."""
     if isinstance(expected, list):
         return isinstance(given, list) and all(map(operator.is_, expected, given)) and expected == given
-    return expected is given or (expected is StepFailedEvent and isinstance(given, StepFailedEvent)) or expected == given
+    return (
+        expected is given or (expected is StepFailedEvent and isinstance(given, StepFailedEvent)) or expected == given
+    )
 
 
 def _pair(pair: tuple[Any, Any]) -> tuple[int, str]:

@@ -1,12 +1,12 @@
-"""What the contract says a run does, as simply as it can be said: a tree of descent, from which all else is worked out anew.
+"""What the contract says a run does, as simply as it can be said: a tree of descent, and all else worked out from it.
 
-* Nothing is ever deleted and nothing is counted. Work has a condition; whatever the machine keeps in counters, queues and
-  piles is looked up here by walking over all work that ever was.
-* A fan-out is done when its owner is over and nothing that is alive descends from it: one asks every living thing for the
-  fan-outs around it.
+* Nothing is ever deleted and nothing is counted. Work has a condition; whatever the machine keeps in counters, queues
+  and piles is looked up here by walking over all work that ever was.
+* A fan-out is done when its owner is over and nothing that is alive descends from it: one asks every living thing for
+  the fan-outs around it.
 * State values and usage are a log of writes, each with the attempt that made it; what failed attempts wrote is skipped.
-* The model does not choose. Which call starts next is told by the machine (``start``), and checked: it must wait, its step
-  must have a free slot, and none of its step may have waited longer.
+* The model does not choose. Which call starts next is told by the machine (``start``), and checked: it must wait, its
+  step must have a free slot, and none of its step may have waited longer.
 """
 
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ class Fan:
 
 @attrs.define(eq=False)
 class Token:
-    """An event in the run: whose child it is, at which place, in which fan-out, and which of its items it descends from."""
+    """An event in the run: whose child it is, at which place, in which fan-out, and from which item of that."""
 
     event: Event
     parent_id: int
@@ -161,10 +161,7 @@ class Model:
 
     def values(self, *states: str) -> dict[str, Any]:
         """State as the log tells it, of attempts in these states."""
-        found: dict[str, Any] = {}
-        for run, key, value in self.writes:
-            if self.runs[run] in states:
-                found[key] = value
+        found = {key: value for run, key, value in self.writes if self.runs[run] in states}
         return {key: value for key, value in found.items() if value is not MISSING}
 
     def tokens_used(self) -> int:
@@ -251,7 +248,8 @@ class Model:
     def start(self, work: Work) -> None:
         """The machine chose this call to run: it may, if it is its turn."""
         assert work.condition == "waiting", f"{work} starts again"
-        assert not (self.is_paused or self.is_held), f"{work} starts while nothing may"
+        is_stopped = self.is_paused or self.is_held
+        assert not is_stopped, f"{work} starts while nothing may"
         limit = self.spec(work).limit
         assert limit is None or len(self.having("running", work.step)) < limit, f"{work} starts beyond the limit"
         waiting = self.having("waiting", work.step)

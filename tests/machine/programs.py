@@ -1,13 +1,14 @@
 """Random workflow definitions whose step functions are never run: a test plays the workers.
 
-A program is a few steps over a few classes of events, wired at random: chains, fan-outs in fan-outs, joins of one class or
-two, classes with two takers, recoveries, limits, retries, questions as events. The first step may always stop, so every
-program is a valid workflow; what a call really returns, the test decides.
+A program is a few steps over a few classes of events, wired at random: chains, fan-outs in fan-outs, joins of one class
+or two, classes with two takers, recoveries, limits, retries, questions as events. The first step may always stop, so
+every program is a valid workflow; what a call really returns, the test decides.
 """
 
 import functools
 import operator
 from collections.abc import Iterable, Sequence
+from types import GenericAlias
 from typing import Any
 
 import attrs
@@ -112,9 +113,10 @@ def make_step(spec: Spec) -> Step:
     async def never_run(event: Any) -> Any:
         raise AssertionError(f"the test plays the worker of {event}")
 
-    returns: list[Any] = [*spec.single, *([list[union(spec.many)]] if spec.many else []), type(None)]
     accepts = union(spec.accepts)
-    never_run.__annotations__ = {"event": list[accepts] if spec.is_join else accepts, "return": union(returns)}
+    returns = [*spec.single, *([GenericAlias(list, union(spec.many))] if spec.many else []), type(None)]
+    event = GenericAlias(list, accepts) if spec.is_join else accepts
+    never_run.__annotations__ = {"event": event, "return": union(returns)}
     made = step(never_run).with_options(name=spec.name, sends=spec.sends, max_recoveries=spec.max_recoveries)
     if spec.recovers is not None:
         made = made.with_options(recovers=spec.recovers)
@@ -181,15 +183,19 @@ class Program:
         return following
 
 
-def _some(classes: Sequence[Any], **sizes: int) -> st.SearchStrategy[tuple[Any, ...]]:
-    return st.lists(st.sampled_from(classes), unique=True, **sizes).map(tuple)
+def _some(
+    classes: Sequence[Any], *, min_size: int = 0, max_size: int | None = None
+) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(st.sampled_from(classes), unique=True, min_size=min_size, max_size=max_size).map(tuple)
 
 
 @st.composite
 def programs(draw: st.DrawFn) -> Program:
     """A random program."""
     classes = WORK[: draw(st.integers(1, len(WORK)))]
-    specs = [_draw_spec(draw, f"take_{cls.__name__.lower()}", (cls,), classes) for cls in classes if draw(st.booleans())]
+    specs = [
+        _draw_spec(draw, f"take_{cls.__name__.lower()}", (cls,), classes) for cls in classes if draw(st.booleans())
+    ]
     specs += [
         _draw_spec(draw, f"join_{number}", draw(_some(classes, min_size=1, max_size=2)), classes, is_join=True)
         for number in range(draw(st.integers(0, 2)))
@@ -221,11 +227,11 @@ def _draw_spec(
 
 
 def _draw_recoveries(draw: st.DrawFn, specs: Sequence[Spec], classes: Sequence[EventClass]) -> list[Spec]:
-    found = []
+    found: list[Spec] = []
     if draw(st.sampled_from([True, True, False])):
         spec = _draw_spec(draw, "recover", (StepFailedEvent,), classes)
         found.append(attrs.evolve(spec, max_recoveries=draw(st.sampled_from([1, 2, 0]))))
-    if specs and draw(st.booleans()):
+    if len(specs) > 0 and draw(st.booleans()):
         spec = _draw_spec(draw, "recover_named", (StepFailedEvent,), classes)
         found.append(attrs.evolve(spec, recovers=(specs[0].name,)))
     return found
@@ -241,7 +247,7 @@ def _completed(draw: st.DrawFn, specs: list[Spec], classes: Sequence[EventClass]
     missing = tuple(cls for cls in classes if cls not in sent)
     some = draw(_some(classes, min_size=1))
     start = Spec("begin", (StartEvent,), single=(*some[:1], StopEvent), many=tuple(dict.fromkeys(some + missing)))
-    start = attrs.evolve(start, single=tuple(dict.fromkeys(start.single + (InputRequestEvent,))))
+    start = attrs.evolve(start, single=tuple(dict.fromkeys((*start.single, InputRequestEvent))))
     specs = [_unshadowed(spec) for spec in specs]
     try:
         return Program([start, *specs])

@@ -1,6 +1,7 @@
 """Ids come from descent: the same program has the same calls, ids and results in whatever order its calls end."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from blazen_trio.core.calls import Call
 from blazen_trio.core.effects import Finish, RequestSlot, SetTimer, StartStep
-from blazen_trio.core.events import StartEvent, StepFailedEvent
+from blazen_trio.core.events import Event, StartEvent, StepFailedEvent
 from blazen_trio.core.ids import JOIN_PLACE, RECOVERY_PLACE, ROOT_ID, derive_id, format_id
 from blazen_trio.core.machine import Machine
 from blazen_trio.core.messages import (
@@ -75,15 +76,19 @@ class Life:
         many = [cls for cls in spec.many if cls in WORK]
         single = [cls for cls in spec.single if cls in WORK]
         if fuel >= 0 and spec.sends and chance.random() < 0.5:
-            self.tell(EventSent(call, spec.sends[0](fuel), 0.0))
+            self.tell(EventSent(call, self.event(chance, spec.sends, fuel), 0.0))
         result: Any = None
         if fuel >= 0 and many and chance.random() < 0.7:
-            result = [chance.choice(many)(fuel) for _ in range(chance.randint(0, 3))]
+            result = [self.event(chance, many, fuel) for _ in range(chance.randint(0, 3))]
         elif fuel >= 0 and single:
-            result = chance.choice(single)(fuel)
+            result = self.event(chance, single, fuel)
         assert call.id not in self.seen, "one id, two calls"
         self.seen[call.id] = (call.step_name, repr(call.event), repr(result))
         self.tell(StepSucceeded(call, result, 0.0))
+
+    def event(self, chance: random.Random, classes: Sequence[Any], fuel: int) -> Event:
+        made: Event = chance.choice(classes)(fuel)
+        return made
 
     def fuel(self, event: Any) -> int:
         """What is left for descendants, so that every program comes to an end."""
@@ -91,7 +96,7 @@ class Life:
             return self.fuel(event.event) - 1
         if isinstance(event, list):
             return min([each.n for each in event], default=0)
-        return event.data if isinstance(event, StartEvent) else event.n
+        return int(event.data if isinstance(event, StartEvent) else event.n)
 
 
 orders = st.lists(st.integers(0, 1000), min_size=1, max_size=30)

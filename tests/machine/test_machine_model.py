@@ -1,6 +1,6 @@
 """The machine against its model: Hypothesis writes the program, plays the workers and everybody outside, in any order.
 
-Each rule is one thing that can happen: it is done to the model, told to the machine, and both are compared in ``Driver.tell``.
+Each rule is one thing that can happen: it is done to the model and told to the machine; ``Driver.tell`` compares both.
 """
 
 from typing import Any
@@ -62,7 +62,9 @@ class MachineModel(RuleBasedStateMachine):
 
     driver: Driver
 
-    @initialize(program=programs(), is_open=st.sampled_from([True, True, True, False]), items=st.lists(picks, max_size=5))
+    @initialize(
+        program=programs(), is_open=st.sampled_from([True, True, True, False]), items=st.lists(picks, max_size=5)
+    )
     def begin(self, program: Program, is_open: bool, items: list[int]) -> None:
         self.driver = Driver(program)
         self.serial = 0
@@ -106,9 +108,10 @@ class MachineModel(RuleBasedStateMachine):
             return StopEvent(self.serial)
         if cls is InputRequestEvent:
             return InputRequestEvent("?", "again" if self.serial % 11 == 0 else f"asked-{self.serial}")
-        return cls(self.serial)
+        made: Event = cls(self.serial)
+        return made
 
-    # --- Calls end -----------------------------------------------------------------------------------------------------
+    # --- Calls end ----------------------------------------------------------------------------------------------------
 
     @precondition(has_free)
     @rule(calls=st.lists(st.tuples(picks, st.integers(0, 12), st.lists(picks, max_size=4)), min_size=1, max_size=5))
@@ -139,7 +142,9 @@ class MachineModel(RuleBasedStateMachine):
         return None
 
     @precondition(has_running)
-    @rule(which=picks, is_retryable=st.sampled_from([True] * 5 + [False]), violates=st.sampled_from([False] * 15 + [True]))
+    @rule(
+        which=picks, is_retryable=st.sampled_from([True] * 5 + [False]), violates=st.sampled_from([False] * 15 + [True])
+    )
     def fail(self, which: int, is_retryable: bool, violates: bool) -> None:
         work = self.pick(self.driver.running(), which)
         if which % 8 and not self.survives(work, is_retryable=is_retryable):
@@ -199,7 +204,7 @@ class MachineModel(RuleBasedStateMachine):
         self.driver.slots.discard(step)
         self.driver.tell(SlotGranted(step, self.driver.now))
 
-    # --- Calls do something ----------------------------------------------------------------------------------------------
+    # --- Calls do something -------------------------------------------------------------------------------------------
 
     @precondition(has_free)
     @rule(which=picks, kind=picks, is_stray=st.sampled_from([False] * 7 + [True]))
@@ -237,7 +242,7 @@ class MachineModel(RuleBasedStateMachine):
         there = self.model.buffered(work.step, cls)
         taken = there if len(there) >= COLLECTED and not has_taken else []
         before = {id(entry.work.event): entry for entry in taken}
-        (reply,) = (self.driver.machine.handle(EventCollected(call, cls, COLLECTED)))
+        (reply,) = self.driver.machine.handle(EventCollected(call, cls, COLLECTED))
         assert isinstance(reply, Reply)
         assert (reply.value is None) == (not taken)
         for event in reply.value or ():
@@ -245,10 +250,12 @@ class MachineModel(RuleBasedStateMachine):
         assert len(before) == max(0, len(taken) - COLLECTED)
         self.driver.check()
 
-    # --- Mail and questions ------------------------------------------------------------------------------------------------
+    # --- Mail and questions -------------------------------------------------------------------------------------------
 
     @precondition(has_free)
-    @rule(waits=st.lists(st.tuples(st.sampled_from([Letter, Letter, Letter, Stray, WORK[0]]), st.booleans()), min_size=1))
+    @rule(
+        waits=st.lists(st.tuples(st.sampled_from([Letter, Letter, Letter, Stray, WORK[0]]), st.booleans()), min_size=1)
+    )
     def wait(self, waits: list[tuple[Any, bool]]) -> None:
         for kind, is_picky in waits:
             if self.has_free():
@@ -263,9 +270,13 @@ class MachineModel(RuleBasedStateMachine):
         self.driver.tell(EventAwaited(waiter))
 
     @precondition(lambda self: self.is_on() and self.driver.offers)
-    @rule(which=picks, wants=st.booleans())
-    def decide(self, which: int, wants: bool) -> None:
-        wait = self.pick(self.driver.offers, which)
+    @rule(decisions=st.lists(st.tuples(picks, st.booleans()), min_size=1, max_size=4))
+    def decide(self, decisions: list[tuple[int, bool]]) -> None:
+        for which, wants in decisions:
+            if self.driver.offers:
+                self.decide_one(self.pick(self.driver.offers, which), wants)
+
+    def decide_one(self, wait: Wait, wants: bool) -> None:
         self.driver.offers.remove(wait)
         mail, wait.offer = wait.offer, None
         mail.on_offer = False
@@ -333,10 +344,13 @@ class MachineModel(RuleBasedStateMachine):
         errors = [type(effect.error) for effect in effects if isinstance(effect, Reject)]
         assert errors == ([] if is_same else [AnswerConflictError])
 
-    # --- From outside --------------------------------------------------------------------------------------------------------
+    # --- From outside -------------------------------------------------------------------------------------------------
 
     @precondition(is_on)
-    @rule(kind=picks, classes=st.lists(st.sampled_from((*WORK, Letter, Letter, InputRequestEvent)), min_size=1, max_size=3))
+    @rule(
+        kind=picks,
+        classes=st.lists(st.sampled_from((*WORK, Letter, Letter, InputRequestEvent)), min_size=1, max_size=3),
+    )
     def receive(self, kind: int, classes: list[Any]) -> None:
         for cls in classes:
             is_accepted = any(cls in spec.accepts for spec in self.driver.program.specs) or cls not in WORK
@@ -374,7 +388,10 @@ class MachineModel(RuleBasedStateMachine):
         driver.tell(ResumeRequested(driver.now))
 
     @precondition(is_on)
-    @rule(kind=st.sampled_from(["open", "close", "time", "time", "hold", "release", "release", "abort", "deadline"]), rare=picks)
+    @rule(
+        kind=st.sampled_from(["open", "close", "time", "time", "hold", "release", "release", "abort", "deadline"]),
+        rare=picks,
+    )
     def control(self, kind: str, rare: int) -> None:
         driver, model = self.driver, self.model
         if kind == "open" or (kind == "close" and model.senders):
@@ -392,7 +409,7 @@ class MachineModel(RuleBasedStateMachine):
             model.end("timed_out", None)
             driver.tell(DeadlinePassed(driver.now))
 
-    # --- After the end ---------------------------------------------------------------------------------------------------------
+    # --- After the end ------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: not self.is_on())
     @rule(which=picks, kind=picks)

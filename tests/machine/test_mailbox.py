@@ -18,7 +18,11 @@ def a_waiter(mailbox: Mailbox, *, picky: bool = False) -> Waiter:
 
 
 def offers(mailbox: Mailbox) -> list[tuple[Waiter, int]]:
-    return [(waiter, event.n) for waiter, event in mailbox.matches(Letter)]
+    return [(waiter, number(event)) for waiter, event in mailbox.matches(Letter)]
+
+
+def number(event: Any) -> int:
+    return int(event.n)
 
 
 def test_the_one_that_waits_longest_gets_the_oldest_letter():
@@ -50,10 +54,10 @@ def test_two_picky_waiters_find_their_letters_whichever_is_asked_first():
     mailbox.put(Letter(2))
     got = {}
     while found := offers(mailbox):
-        for waiter, number in found:
-            if wants[waiter] == number:
+        for waiter, letter in found:
+            if wants[waiter] == letter:
                 mailbox.claim(waiter)
-                got[waiter] = number
+                got[waiter] = letter
             else:
                 mailbox.decline(waiter)
     assert got == wants
@@ -93,19 +97,21 @@ def test_a_copy_is_not_for_those_who_come_later():
 
 @given(st.lists(st.sampled_from(["put", "copy", "wait", "pick", "claim", "decline", "leave"]), max_size=60))
 def test_every_letter_is_with_one_waiter_or_pending_or_lapsed(program):
-    mailbox, waiters, given_to = Mailbox(), [], {}
+    mailbox = Mailbox()
+    waiters: list[Any] = []
+    given_to: dict[int, Waiter] = {}
     copies: set[int] = set()
-    for number, verb in enumerate(program):
+    for turn, verb in enumerate(program):
         deciding = [waiter for waiter in waiters if waiter.offered is not None]
         if verb in ("put", "copy"):
-            mailbox.put(Letter(number), is_copy=verb == "copy")
-            copies |= {number} if verb == "copy" else set()
+            mailbox.put(Letter(turn), is_copy=verb == "copy")
+            copies |= {turn} if verb == "copy" else set()
         elif verb in ("wait", "pick"):
             waiters.append(a_waiter(mailbox, picky=verb == "pick"))
         elif verb == "leave" and waiters:
-            mailbox.remove_waiter(waiters.pop(number % len(waiters)))
+            mailbox.remove_waiter(waiters.pop(turn % len(waiters)))
         elif verb == "claim" and deciding:
-            given_to[deciding[0].offered.event.n] = deciding[0]
+            given_to[number(deciding[0].offered.event)] = deciding[0]
             mailbox.claim(deciding[0])
             waiters.remove(deciding[0])
         elif verb == "decline" and deciding:
@@ -115,8 +121,8 @@ def test_every_letter_is_with_one_waiter_or_pending_or_lapsed(program):
             if not waiter.picky:
                 given_to[letter] = waiter
                 waiters.remove(waiter)
-        pending = {event.n for event in mailbox.pending()}
-        sent = {n for n, each in enumerate(program[: number + 1]) if each in ("put", "copy")}
+        pending = set(map(number, mailbox.pending()))
+        sent = {n for n, each in enumerate(program[: turn + 1]) if each in ("put", "copy")}
         assert len(mailbox.pending()) == mailbox.size
         assert not pending & set(given_to)
         assert sent - copies <= pending | set(given_to) <= sent

@@ -1,15 +1,17 @@
 """Fan-outs and their joins: what is collected, in which order, and which joins are due when nothing is left."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazen_trio.core.effects import StartStep
-from blazen_trio.core.events import StartEvent, StopEvent
+from blazen_trio.core.effects import Finish, Publish, StartStep
+from blazen_trio.core.events import StartEvent, StepFailedEvent, StopEvent
 from blazen_trio.core.machine import Machine
-from blazen_trio.core.messages import RunStarted, StepSucceeded
+from blazen_trio.core.messages import EventSent, Failure, ObservationChanged, RunStarted, StepFailed, StepSucceeded
 from blazen_trio.core.scopes import Collection, Scope
 from blazen_trio.core.state import new_state
-from tests.machine.programs import Alpha, Beta, Gamma, Program, Spec
+from tests.machine.programs import Alpha, Beta, Gamma, Program, Spec, Stray
 
 orders = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=3).map(tuple), max_size=20)
 
@@ -19,7 +21,7 @@ def test_items_come_in_the_order_of_the_fan_out_and_none_is_lost(places):
     collection = Collection()
     for number, place in enumerate(places):
         collection.add(Alpha(number), number, place, 0)
-    events = collection.in_order()
+    events: list[Any] = list(collection.in_order())
     assert [places[event.n] for event in events] == sorted(places)
     assert sorted(event.n for event in events) == list(range(len(places)))
 
@@ -51,7 +53,7 @@ class Play:
 
     def __init__(self, program: Program) -> None:
         self.machine = Machine(program.definition, new_state(program.definition, "run"))
-        self.ready = []
+        self.ready: list[Any] = []
         self.tell(RunStarted(0.0, StartEvent(), 0.0))
 
     def tell(self, message):
@@ -108,3 +110,35 @@ def test_a_join_gets_its_items_in_the_order_of_the_list_however_they_end(order):
         which = [call.event.n for call in play.ready].index(n)
         play.end("work", Beta(n), which)
     assert play.waiting() == [("join", [Beta(n) for n in range(5)])]
+
+
+def test_a_recovery_that_goes_on_with_a_fan_out_brings_its_own_joins():
+    """The failed call had sent an event; its recovery returns an empty list, whose join runs with nothing."""
+    program = Program(
+        [
+            Spec("begin", (StartEvent,), single=(StopEvent,), sends=(Alpha,)),
+            Spec("note", (Alpha,)),
+            Spec("recover", (StepFailedEvent,), many=(Beta,)),
+            Spec("join", (Beta,), single=(StopEvent,), is_join=True),
+        ]
+    )
+    play = Play(program)
+    (begin,) = play.ready
+    play.tell(EventSent(begin, Alpha(1), 0.0))
+    play.ready.remove(begin)
+    play.tell(StepFailed(begin, Failure("E", "", ValueError()), 0.0, 0.0))
+    play.end("note", None)
+    play.end("recover", [])
+    assert play.waiting() == [("join", [])]
+
+
+def test_several_errors_in_one_fan_out_end_the_run_once():
+    """Whoever reads the stream sees one end."""
+    program = Program([Spec("begin", (StartEvent,), single=(StopEvent,))])
+    play = Play(program)
+    play.tell(ObservationChanged(is_observed=True))
+    effects: list[Any] = play.machine.handle(StepSucceeded(play.ready[0], [Stray(1), Gamma(2), Stray(3)], 0.0))
+    published: list[Any] = [effect.event for effect in effects if isinstance(effect, Publish)]
+    assert [event.kind for event in published].count("run_failed") == 1
+    assert [type(effect) for effect in effects].count(Finish) == 1
+    assert type(effects[-1]) is Finish

@@ -10,7 +10,9 @@ from blazen_trio.core.shared_state import MISSING, SharedState
 CALLS = ("a", "b", "c")
 operations = st.lists(
     st.one_of(
-        st.tuples(st.just("write"), st.sampled_from(CALLS), st.sampled_from("xy"), st.integers(0, 9) | st.just(MISSING)),
+        st.tuples(
+            st.just("write"), st.sampled_from(CALLS), st.sampled_from("xy"), st.integers(0, 9) | st.just(MISSING)
+        ),
         st.tuples(st.sampled_from(["commit", "undo"]), st.sampled_from(CALLS), st.none(), st.none()),
     ),
     max_size=30,

@@ -15,7 +15,9 @@ from blazen_trio.core.mailbox import Waiter
 from blazen_trio.core.state import new_state
 from tests.machine.programs import WORK, Letter, Program, Stray, programs
 
-things = st.tuples(st.sampled_from(sorted(HANDLERS, key=lambda each: each.__name__)), st.integers(0, 99), st.integers(0, 9))
+things = st.tuples(
+    st.sampled_from(sorted(HANDLERS, key=lambda each: each.__name__)), st.integers(0, 99), st.integers(0, 9)
+)
 common = st.sampled_from([m.StepSucceeded, m.StepSucceeded, m.StepFailed, m.EventSent, m.TimerFired])
 messages = st.lists(things | st.tuples(common, st.integers(0, 99), st.integers(0, 9)), max_size=60)
 
@@ -37,7 +39,7 @@ class Chaos:
         return effects
 
     def event(self, kind: int) -> Any:
-        classes = [*WORK, Letter, Stray, StopEvent, InputRequestEvent]
+        classes: list[Any] = [*WORK, Letter, Stray, StopEvent, InputRequestEvent]
         cls = classes[kind % len(classes)]
         return InputRequestEvent("?", f"q{kind % 3}") if cls is InputRequestEvent else cls(kind)
 
@@ -51,7 +53,9 @@ class Chaos:
             "at": which / 10,
             "call": call,
             "event": self.special(cls, kind),
-            "result": [None, self.event(kind), [], [self.event(kind), self.event(which)], (self.event(which),)][which % 5],
+            "result": [None, self.event(kind), [], [self.event(kind), self.event(which)], (self.event(which),)][
+                which % 5
+            ],
             "failure": m.Failure("E", "", ValueError(), is_retryable=bool(kind % 3), is_violation=kind == 9),
             "jitter": 0.5,
             "lane": which % len(self.machine.state.lanes),

@@ -222,7 +222,7 @@ def test_a_run_survives_anything_that_is_done_to_it(seed: int) -> None:
 @pytest.mark.slow
 def test_many_runs_survive_anything_that_is_done_to_them() -> None:
     before = objects_of_runs()
-    ends = [end for seed in range(100, 1_100) for end in chaos(seed)]
+    ends = [end for seed in range(100, 500) for end in chaos(seed)]
     assert {"completed", "cancelled", "WorkflowAbortedError"} <= set(ends)
     assert set(ends) <= {"completed", "cancelled", "WorkflowAbortedError", "WorkflowTimeoutError"}
     assert sum((objects_of_runs() - before).values()) == 0

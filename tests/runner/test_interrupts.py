@@ -212,8 +212,8 @@ def test_an_interrupt_at_some_lines_of_the_engine_leaves_as_it_is() -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupt_at_any_line_of_the_engine_leaves_as_it_is() -> None:
-    check_moments(range(1, count_of_moments()))
+def test_an_interrupt_at_every_third_line_of_the_engine_leaves_as_it_is() -> None:
+    check_moments(range(1, count_of_moments(), 3))
 
 
 class WhenAllSleep(trio.abc.Instrument):

@@ -164,6 +164,16 @@ async def test_a_pause_right_before_a_token_comes_gives_it_back() -> None:
         assert limiter.borrowed_tokens == 0
 
 
+async def test_a_run_that_waits_for_a_token_ends_without_getting_one(autojump_clock: MockClock) -> None:
+    limiter = trio.CapacityLimiter(1)
+    limiter.acquire_on_behalf_of_nowait("somebody else")
+    with trio.fail_after(10):
+        async with sharing(limiter).start(5) as run:
+            await trio.sleep(1)
+            await run.abort()
+    assert (limiter.borrowed_tokens, limiter.statistics().tasks_waiting) == (1, 0)
+
+
 Ending = Callable[[Workflow], Any]
 
 

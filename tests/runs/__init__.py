@@ -1,0 +1,1 @@
+"""Stories about what a caller sees of runs, and about bad input."""

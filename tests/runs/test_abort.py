@@ -12,6 +12,7 @@ from blazen_trio import (
     RunStatus,
     StartEvent,
     StopEvent,
+    UnknownInputRequestError,
     Workflow,
     WorkflowAbortedError,
     WorkflowRun,
@@ -197,13 +198,9 @@ async def test_a_control_in_the_moment_of_the_end_raises_or_passes_but_never_han
 
     async def control(run) -> None:
         await trio.sleep(1)
-        try:
+        with contextlib.suppress(RunClosedError, UnknownInputRequestError):
             await CONTROLS[verb](run)
             await run.resume_in_place()
-        except RunClosedError:
-            pass
-        except Exception as error:
-            assert "input request 'q'" in str(error)
 
     for _ in range(10):
         workflow = Workflow("moment", [begin, take], events=[Item])

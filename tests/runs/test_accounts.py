@@ -1,5 +1,7 @@
 """What a run tells about itself: usage, cost, progress, history, statistics."""
 
+import itertools
+
 import pytest
 import trio
 import trio.testing
@@ -131,7 +133,7 @@ async def test_history_tells_what_happened_in_order(autojump_clock):
     assert (failed.step_name, failed.event_type, failed.error) == ("work", "StartEvent", "Crash: first")
     assert failed.duration_ms == pytest.approx(1_000)
     assert failed.data["attempt"] == 1
-    assert all(one.timestamp <= other.timestamp for one, other in zip(told, told[1:], strict=False))
+    assert all(one.timestamp <= other.timestamp for one, other in itertools.pairwise(told))
 
 
 async def test_without_collect_history_nothing_is_kept():
@@ -144,14 +146,14 @@ async def test_without_collect_history_nothing_is_kept():
 
 
 @pytest.mark.parametrize(
-    ("timeout", "kind"), [(1, "workflow_timed_out"), (None, "workflow_aborted")], ids=["time-out", "abort"]
+    ("limit", "kind"), [(1, "workflow_timed_out"), (None, "workflow_aborted")], ids=["time-out", "abort"]
 )
-async def test_history_ends_with_how_the_run_ended(timeout, kind, autojump_clock):
-    workflow = Workflow("ends", [sleep_forever], timeout=timeout, collect_history=True)
+async def test_history_ends_with_how_the_run_ended(limit, kind, autojump_clock):
+    workflow = Workflow("ends", [sleep_forever], timeout=limit, collect_history=True)
     async with workflow.start() as run:
         await trio.sleep(2)
         await run.abort()
-        with pytest.raises(Exception, match="abort|timed out"):
+        with pytest.raises(Exception, match=r"abort|timed out"):
             await run.result()
     assert run.history[-1].kind == kind
 

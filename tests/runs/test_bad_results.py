@@ -47,7 +47,8 @@ async def test_what_is_no_event_fails_the_run(name, is_annotated):
 
     @step(retry=RetryConfig())
     async def give(event: StartEvent) -> StopEvent | list[StopEvent]:
-        return make()
+        result: StopEvent = make()
+        return result
 
     @step(retry=RetryConfig())
     async def give_bare(event: StartEvent):

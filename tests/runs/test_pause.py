@@ -1,5 +1,7 @@
 """`pause` stops dispatch at once and returns when no call runs; `resume_in_place` goes on as if nothing had been."""
 
+import contextlib
+
 import pytest
 import trio
 import trio.testing
@@ -117,10 +119,8 @@ async def test_an_interrupt_uses_up_no_attempt_and_undoes_writes():
 
 async def test_an_interrupted_call_that_ends_all_the_same_counts():
     async def swallow(event: StartEvent) -> Done:
-        try:
+        with contextlib.suppress(trio.Cancelled):
             await trio.sleep_forever()
-        except trio.Cancelled:
-            pass
         return Done(7)
 
     async with Workflow("swallow", [step(swallow), finish]).start() as run:
@@ -198,7 +198,7 @@ async def test_calls_that_wait_for_an_event_or_an_answer_do_not_keep_a_pause_fro
         await run.pause()
         await run.send_event(Tick(40))
         await trio.testing.wait_all_tasks_blocked()
-        assert run.pending_inputs == ()
+        assert not run.pending_inputs
         await run.resume_in_place()
         await trio.testing.wait_all_tasks_blocked()
         await run.pause()
@@ -346,6 +346,36 @@ async def test_a_step_that_would_wait_for_itself_is_told_so(verb):
     assert isinstance(caught.value.__cause__, RuntimeError)
     for word in (verb, run.run_id, "itself"):
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("verb", ["pause", "result"])
+async def test_a_task_inside_a_step_that_would_wait_for_its_step_is_told_so(verb):
+    runs: list[WorkflowRun] = []
+
+    async def wait_in_a_child(event: StartEvent) -> StopEvent:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(getattr(runs[0], verb))
+        return StopEvent()
+
+    async with solo(wait_in_a_child).start() as run:
+        runs.append(run)
+        with trio.fail_after(5), pytest.raises(StepFailedError, match="ExceptionGroup") as caught:
+            await run.result()
+    assert isinstance(caught.value.__cause__, ExceptionGroup)
+    assert caught.value.__cause__.subgroup(RuntimeError) is not None
+
+
+async def test_a_step_may_wait_for_a_run_that_it_started_itself():
+    async def inner(event: StartEvent) -> StopEvent:
+        return StopEvent("inner")
+
+    async def outer(event: StartEvent) -> StopEvent:
+        async with solo(inner).start() as run:
+            await run.pause()
+            await run.resume_in_place()
+            return StopEvent((await run.result()).result)
+
+    assert (await solo(outer).run()).result == "inner"
 
 
 async def test_a_thread_step_is_waited_for_and_its_result_after_an_interrupt_is_dropped():

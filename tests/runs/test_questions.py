@@ -69,9 +69,8 @@ async def test_questions_as_events_are_answered_in_any_order_and_keep_their_plac
 
 async def test_a_question_is_on_the_stream_once():
     async with solo(ask).start() as run, run.stream_events(types=InputRequestEvent) as events:
-        question = await events.receive()
-        assert run.pending_inputs == (question,)
-        await run.respond_to_input(question.request_id, None)
+        assert (await events.receive(),) == run.pending_inputs
+        await run.respond_to_input(run.pending_inputs[0].request_id, None)
         await run.result()
         assert [event async for event in events] == []
 
@@ -179,16 +178,15 @@ async def test_a_handler_that_fails_fails_the_run_by_name():
     assert (inline.value.step_name, by_event.value.step_name) == ("ask", "input_handler")
 
 
-async def test_a_question_that_its_step_gave_up_is_not_open_any_more():
+async def test_a_question_that_its_step_gave_up_is_not_open_any_more(autojump_clock):
     async def give_up(event: StartEvent, ctx: Context) -> StopEvent:
-        with trio.move_on_after(0.01):
+        with trio.move_on_after(1):
             await ctx.request_input("quick?")
         return StopEvent(await ctx.request_input("slow?"))
 
     async with solo(give_up).start() as run:
-        with trio.fail_after(5):
-            while [each.prompt for each in run.pending_inputs] != ["slow?"]:
-                await trio.sleep(0.01)
+        await trio.sleep(2)
+        assert [each.prompt for each in run.pending_inputs] == ["slow?"]
         await run.respond_to_input(run.pending_inputs[0].request_id, "ok")
         assert (await run.result()).result == "ok"
 

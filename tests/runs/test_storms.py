@@ -57,31 +57,48 @@ def busy_workflow(chance: random.Random, counted: list[int]) -> Workflow:
     return Workflow("busy", [begin, work, answered, join], events=[Tick], timeout=200, collect_history=True)
 
 
+async def pause_and_give_up(run, chance: random.Random) -> None:
+    with trio.move_on_after(chance.random()):
+        await run.pause()
+
+
+async def interrupt(run, chance: random.Random) -> None:
+    await run.pause(interrupt=True)
+
+
+async def resume(run, chance: random.Random) -> None:
+    await run.resume_in_place()
+
+
+async def answer(run, chance: random.Random) -> None:
+    for question in run.pending_inputs[:1]:
+        await run.respond_to_input(question.request_id, 0)
+
+
+async def send(run, chance: random.Random) -> None:
+    if run.statistics()["pending"] < 100:
+        await run.send_event(Tick())
+
+
+async def read(run, chance: random.Random) -> None:
+    async with run.stream_events(lossless=chance.random() < 0.5) as events:
+        with trio.move_on_after(chance.random()):
+            async for _ in events:
+                pass
+
+
+async def wait_and_give_up(run, chance: random.Random) -> None:
+    with trio.move_on_after(chance.random() / 10):
+        await run.result()
+
+
 async def storm(run, chance: random.Random) -> None:
     """Do random things to a run until it is over."""
     while not run.status.is_end:
         await trio.sleep(chance.random() / 3)
-        verb = chance.choice(["pause", "interrupt", "resume", "resume", "answer", "tick", "read", "gone"])
+        control = chance.choice([pause_and_give_up, interrupt, resume, resume, answer, send, read, wait_and_give_up])
         try:
-            if verb == "pause":
-                with trio.move_on_after(chance.random()):
-                    await run.pause()
-            elif verb == "interrupt":
-                await run.pause(interrupt=True)
-            elif verb == "resume":
-                await run.resume_in_place()
-            elif verb == "answer" and run.pending_inputs:
-                await run.respond_to_input(chance.choice(run.pending_inputs).request_id, 0)
-            elif verb == "tick" and run.statistics()["pending"] < 100:
-                await run.send_event(Tick())
-            elif verb == "read":
-                async with run.stream_events(lossless=chance.random() < 0.5) as events:
-                    with trio.move_on_after(chance.random()):
-                        async for _ in events:
-                            pass
-            elif verb == "gone":
-                with trio.move_on_after(chance.random() / 10):
-                    await run.result()
+            await control(run, chance)
         except (RunClosedError, WorkflowAbortedError):
             assert run.status.is_end
 
