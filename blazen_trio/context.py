@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from math import inf
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 import trio
 from trio.lowlevel import checkpoint
@@ -277,7 +277,13 @@ class Context(ContextParameter, Generic[S]):
 
     # --- Once ---------------------------------------------------------------------------------------------------------
 
-    async def once(self, name: str, function: Callable[..., Awaitable[R] | R], *args: Any) -> R:
+    @overload
+    async def once(self, name: str, function: Callable[..., Awaitable[R]], *args: Any) -> R: ...
+
+    @overload
+    async def once(self, name: str, function: Callable[..., R], *args: Any) -> R: ...
+
+    async def once(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         """Call ``function(*args)`` (sync or async) and record the result, so that a repeated call does not do it again.
 
         Names are per call. A checkpoint. If the function fails nothing is recorded.
@@ -285,14 +291,14 @@ class Context(ContextParameter, Generic[S]):
         record = self.call.record
         if record is not None and name in record.once:
             await checkpoint()
-            return cast("R", self._revive(record.once[name]))
+            return self._revive(record.once[name])
         result = function(*args)
         if inspect.isawaitable(result):
             result = await result
         else:
             await checkpoint()
         self.post(OnceRecorded(self.call, name, self._keep(result, name)))
-        return cast("R", result)
+        return result
 
     def _keep(self, result: object, name: str) -> object:
         """A result as plain data, so that a repeated call gets a copy; what cannot be encoded is kept as it is."""

@@ -69,8 +69,9 @@ class Runner:
         is_over: the run has ended, and everything that the end orders was done.
         ready: calls that were started and wait for a worker; bounded by the limits of the steps.
         armed: the follower: a worker that is scheduled and will take the next call.
-        has_worker_scopes: each worker has a cancel scope of its own. A run without a handle and without step time-outs needs none:
-            nobody can interrupt it, no user's block is in its nursery, so at its end the nursery itself is cancelled.
+        has_worker_scopes: each worker has a cancel scope of its own. A run without a handle and without step time-outs
+            needs none: nobody can interrupt it, no user's block is in its nursery, so at its end the nursery itself is
+            cancelled.
         idle: workers that wait for a call, the last to come in front.
         thread: the thread of Trio, which alone may touch the run.
         variables: the context variables that every call begins with: those of the task that started the run.
@@ -98,9 +99,9 @@ class Runner:
         "clock",
         "codec",
         "definition",
-        "is_over",
         "has_worker_scopes",
         "idle",
+        "is_over",
         "machine",
         "metadata",
         "nursery",
@@ -126,15 +127,15 @@ class Runner:
         self.clock: Callable[[], float] = current_clock().current_time
         self.slice: Slice = current_slice()
         self.variables: Context = copy_context()
-        self.thread = get_ident()
+        self.thread: int = get_ident()
         self.ready: deque[Call] | None = None
         self.workers: dict[Worker, None] = {}
         self.idle: list[Worker] = []
         self.armed: Worker | None = None
         self.nursery: trio.Nursery | None = None
-        self.is_over = False
+        self.is_over: bool = False
         self._finished: trio.Event | None = None
-        self.has_worker_scopes = state.is_attended or definition.has_timeouts
+        self.has_worker_scopes: bool = state.is_attended or definition.has_timeouts
         self.blocked_senders: int = 0
         self._ended: trio.Event | None = None
         self._quiet: ParkingLot | None = None

@@ -73,7 +73,7 @@ class State(MutableMapping[str, object]):
     def get(self, key: str, /) -> Any: ...
 
     @overload
-    def get(self, key: str, default: D, /) -> Any | D: ...
+    def get(self, key: str, default: object, /) -> Any: ...
 
     @overload
     def get(self, key: str, default: None = None, *, type: type[T]) -> T | None: ...
@@ -81,7 +81,8 @@ class State(MutableMapping[str, object]):
     @overload
     def get(self, key: str, default: D, *, type: type[T]) -> T | D: ...
 
-    def get(self, key: str, default: object = None, *, type: Any = None) -> Any:
+    # pyright compares the overloads one by one, and would have that with a default twice, as typeshed has it
+    def get(self, key: str, default: object = None, *, type: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The value, or ``default``. With ``type=T`` it is structured into ``T``, strictly.
 
         Raises:

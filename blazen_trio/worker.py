@@ -52,7 +52,7 @@ class Worker:
         reason: why its scope was cancelled.
     """
 
-    __slots__ = ("_scope", "call", "reason", "runner", "task")
+    __slots__ = ("_has_suspended", "_scope", "call", "reason", "runner", "task")
 
     def __init__(self, runner: "Runner") -> None:
         self.runner: Runner = runner
@@ -60,6 +60,7 @@ class Worker:
         self.reason: str | None = None
         self.task: trio.lowlevel.Task | None = None
         self._scope = trio.CancelScope()
+        self._has_suspended = False
 
     def cancel(self, reason: str) -> trio.CancelScope:
         """Cancel the call that runs now. Gives the scope that it runs in, which is replaced when the call has ended."""
@@ -156,7 +157,7 @@ class Worker:
             if self.reason is not None:
                 return True
             turn_calls -= 1
-            if ready and (message.at >= shared_slice.end or turn_calls <= 0):
+            if ready and (message.at >= shared_slice.end or turn_calls <= 0) and not self._has_just_yielded():
                 await self._yield()
                 turn_calls = SLICE_CALLS
 
@@ -203,7 +204,7 @@ class Worker:
         runner, plan = self.runner, call.plan
         context = Context(runner, call)
         if plan.kind is StepKind.ASYNC:
-            return await self._with_timeout(plan.invoke(call.event, context), plan.timeout_s)
+            return await self._drive(plan.invoke(call.event, context), plan.timeout_s)
         if plan.timeout_s is not None:
             self._scope.deadline = runner.clock() + plan.timeout_s
         try:
@@ -213,14 +214,16 @@ class Worker:
         finally:
             self._disarm()
 
-    async def _with_timeout(self, coroutine: Coroutine[Any, Any, Any], timeout_s: float | None) -> Any:
+    async def _drive(self, coroutine: Coroutine[Any, Any, Any], timeout_s: float | None) -> Any:
         """Run a step by hand up to where it suspends for the first time: only then it needs a deadline."""
-        assert timeout_s is not None
         begun = self.runner.clock()
         try:
             trap = coroutine.send(None)
         except StopIteration as end:
             return end.value
+        self._has_suspended = True
+        if timeout_s is None:
+            return await _resume(coroutine, trap)
         self._scope.deadline = begun + timeout_s
         try:
             return await _resume(coroutine, trap)
@@ -252,6 +255,11 @@ class Worker:
         if runner.armed is self:
             runner.armed = None
         runner.slice.begin_turn(self, runner.clock())
+
+    def _has_just_yielded(self) -> bool:
+        """Whether the last call suspended: Trio woke this worker for its end alone, so it may begin one more."""
+        has_suspended, self._has_suspended = self._has_suspended, False
+        return has_suspended
 
     async def _yield(self) -> None:
         """The slice is over: let everybody else have a turn. An armed follower goes on with the calls."""

@@ -29,7 +29,7 @@ class StepPlan:
         first_key: what it adds to the id of a call for the first emission of its parent.
         invoke: the function, taking (event, context).
         is_bare: plain, and the function takes the event alone: nothing else needs to be made for it.
-        is_plain: an ``async def`` without a time-out: the worker simply awaits it.
+        is_plain: an ``async def`` without time-out and tokens: the worker simply awaits it.
         wants_context: the function has a ``Context`` parameter.
         has_tokens: its calls hold tokens of a ``trio.CapacityLimiter``.
         single: classes that may be returned alone (that of ``None`` included). Grows by what is seen if any may.
@@ -72,6 +72,8 @@ def compile_plans(steps: Sequence[Step], retry: RetryConfig | None) -> tuple[Ste
 def _compile(index: int, step: Step, retry: RetryConfig | None) -> StepPlan:
     returns = step.returns
     timeout_s = None if step.timeout == math.inf else step.timeout
+    has_tokens = step.limiter is not None or step.max_concurrency not in (None, math.inf)
+    is_plain = step.kind is StepKind.ASYNC and timeout_s is None and not has_tokens
     return StepPlan(
         index=index,
         first_key=derive_id(0, 0, index),
@@ -80,10 +82,10 @@ def _compile(index: int, step: Step, retry: RetryConfig | None) -> StepPlan:
         kind=step.kind,
         function=step.function,
         invoke=_invoker(step),
-        is_bare=step.kind is StepKind.ASYNC and timeout_s is None and not step.is_join and _takes_event_only(step),
-        is_plain=step.kind is StepKind.ASYNC and timeout_s is None,
+        is_bare=is_plain and not step.is_join and _takes_event_only(step),
+        is_plain=is_plain,
         wants_context=step.signature is not None and step.signature.context_parameter is not None,
-        has_tokens=step.limiter is not None or step.max_concurrency not in (None, math.inf),
+        has_tokens=has_tokens,
         limit=_limit(step),
         timeout_s=timeout_s,
         retry=RetryStack(step=step.retry, workflow=retry).asked(),

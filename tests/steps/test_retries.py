@@ -261,3 +261,18 @@ async def test_the_retry_for_calls_that_a_step_makes_itself_is_resolved_through_
     await result_of(step(look), retry=workflow_retry)
     await result_of(step(retry=step_retry)(look), retry=workflow_retry)
     assert found == [(RetryConfig(), call_retry), (workflow_retry, call_retry), (step_retry, call_retry)]
+
+
+async def test_a_call_whose_wait_is_over_goes_before_those_that_never_began():
+    log = []
+
+    @step(max_concurrency=1, retry=TWICE)
+    async def fetch(event: Item, ctx: Context) -> Done:
+        log.append((event.n, ctx.attempt))
+        if event.n == 0 and ctx.attempt == 1:
+            raise OSError
+        await trio.sleep(0.75)
+        return Done(event.n)
+
+    await result_of(fan_out, fetch, gather, start=4)
+    assert log == [(0, 1), (1, 1), (2, 1), (0, 2), (3, 1)]

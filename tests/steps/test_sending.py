@@ -226,3 +226,16 @@ async def test_a_task_of_a_nursery_inside_a_step_may_send():
                 nursery.start_soon(send, n)
 
     assert await result_of(begin, work, gather) == [2, 1, 0]
+
+
+async def test_a_repeated_call_that_writes_something_else_publishes_that_too():
+    @step(retry=TWICE)
+    async def begin(event: Item, ctx: Context) -> StopEvent:
+        for n in (1, 2, 3) if ctx.attempt == 1 else (1, 20, 3):
+            ctx.write_event_to_stream(Other(n))
+        if ctx.attempt == 1:
+            raise OSError
+        return StopEvent()
+
+    async with running(one_item, begin) as run:
+        assert await streamed(run, Other) == [Other(n) for n in (1, 2, 3, 20, 3)]

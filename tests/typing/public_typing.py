@@ -21,8 +21,8 @@ from blazen_trio import (
     StartEvent,
     State,
     Step,
-    StepFailedEvent,
     StepFailedError,
+    StepFailedEvent,
     StopEvent,
     StreamItem,
     TokenUsage,
@@ -248,6 +248,6 @@ async def mistakes_are_found(run: WorkflowRun, ctx: Context[Trip]) -> None:
     step(retries=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     await run.send_event("go")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     run.stream_events(types=[str])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
-    ctx.state.colour  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    ctx.state.budget = "low"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
     ctx.send_event(City)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await ctx.wait_for_event(int)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
