@@ -1,6 +1,6 @@
 """``Workflow``: steps and options, checked when it is built; it makes runs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
 from blazen_trio.block import RunBlock
@@ -44,7 +44,7 @@ class Workflow(WorkflowDefinition):
             let_interrupt(plan.step.function)
         self.codec: Codec = Codec(self.event_classes.values(), state_types)
 
-    async def run(self, input: object = None, *, metadata: dict[str, Any] | None = None) -> WorkflowResult:
+    async def run(self, input: object = None, *, metadata: Mapping[str, Any] | None = None) -> WorkflowResult:
         """Run to the end; a checkpoint. ``input`` becomes a ``StartEvent`` unless it is an event.
 
         A question that no ``input_handler`` answers is a ``RunStalledError`` here, when nothing else can go on: nobody
@@ -55,7 +55,7 @@ class Workflow(WorkflowDefinition):
         """
         return await self._block(input, metadata, is_attended=False).run_to_end()
 
-    def start(self, input: object = None, *, metadata: dict[str, Any] | None = None) -> RunBlock:
+    def start(self, input: object = None, *, metadata: Mapping[str, Any] | None = None) -> RunBlock:
         """A run as an async context manager: ``async with workflow.start(...) as run``.
 
         When the block ends the run ends: one that still runs is aborted. A failure that nobody took through
@@ -67,9 +67,11 @@ class Workflow(WorkflowDefinition):
         """
         return self._block(input, metadata, is_attended=True)
 
-    def _block(self, start: object, metadata: dict[str, Any] | None, *, is_attended: bool) -> RunBlock:
+    def _block(self, start: object, metadata: Mapping[str, Any] | None, *, is_attended: bool) -> RunBlock:
         event = start if isinstance(start, Event) else StartEvent(start)
         state = new_state(self, new_run_id(), is_attended=is_attended)
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise TypeError(f"metadata= is a mapping for ctx.metadata, not {metadata!r}")
         runner = Runner(self, state, self.codec, dict(metadata or {}))
         return RunBlock(WorkflowRun(self, runner), runner, event)
 

@@ -62,7 +62,10 @@ ANY_EVENT = Emits(single=(Event,), many=(Event,))
 
 @attrs.frozen
 class Signature:
-    """A step function's parameters and results, as read from its annotations."""
+    """A step function's parameters and results, as read from its annotations.
+
+    ``is_unbound``: it is a method that still lacks its object.
+    """
 
     event_parameter: str
     context_parameter: str | None
@@ -71,6 +74,7 @@ class Signature:
     accepts: tuple[type[Event], ...]
     is_join: bool
     emits: Emits
+    is_unbound: bool = False
 
 
 def read_signature(function: Callable[..., object], names: Mapping[str, object] | None = None) -> Signature:
@@ -82,7 +86,8 @@ def read_signature(function: Callable[..., object], names: Mapping[str, object] 
     """
     hints = _type_hints(function, names)
     parameters = list(inspect.signature(function).parameters.values())
-    if parameters and parameters[0].name in ("self", "cls") and parameters[0].name not in hints:
+    is_unbound = bool(parameters) and parameters[0].name in ("self", "cls") and parameters[0].name not in hints
+    if is_unbound:
         del parameters[0]  # a method inside its class body: bound later
     _check_annotated(function, parameters, hints)
     by_keyword = _only_by_keyword(parameters)
@@ -100,6 +105,7 @@ def read_signature(function: Callable[..., object], names: Mapping[str, object] 
         accepts=accepts,
         is_join=is_join,
         emits=_read_result(hints.get("return", inspect.Signature.empty)),
+        is_unbound=is_unbound,
     )
 
 

@@ -111,7 +111,8 @@ class Step:
         """A step in a class body is a method: on an instance it is bound to it."""
         if instance is None:
             return self
-        return attrs.evolve(self, function=self.function.__get__(instance, owner))
+        signature = None if self.signature is None else attrs.evolve(self.signature, is_unbound=False)
+        return attrs.evolve(self, function=self.function.__get__(instance, owner), signature=signature)
 
     def with_options(self, **options: Unpack[StepOptions]) -> "Step":
         """A new step with other options (the keywords of ``step``); this one stays as it is.
@@ -235,6 +236,8 @@ def option_problems(step: Step) -> list[str]:
         problems.append(f"timeout={step.timeout!r}: {timeout}")
     if not _is_limit(step.max_concurrency):
         problems.append(f"max_concurrency={step.max_concurrency!r}: give an int of at least 1, or math.inf")
+    if step.signature is not None and step.signature.is_unbound:
+        problems.append("it is a method without its object; take the step from an instance: instance.method")
     if not _is_count(step.max_recoveries):
         problems.append(f"max_recoveries={step.max_recoveries!r}: give an int of at least 0")
     if step.retry is not None and not isinstance(step.retry, RetryConfig):

@@ -379,3 +379,13 @@ def test_an_unknown_option_of_the_workflow_is_a_type_error():
 async def test_a_workflow_is_built_once_and_run_often():
     workflow = Workflow("story", [fan_out, work, gather])
     assert [(await workflow.run(n)).result for n in range(3)] == [[], [0], [0, 1]]
+
+
+def test_a_method_needs_its_object():
+    class Flow:
+        @step
+        async def begin(self, event: StartEvent) -> StopEvent: ...
+
+    (problem,) = problems_of(Flow.begin)
+    assert problem == "step 'begin': it is a method without its object; take the step from an instance: instance.method"
+    assert Workflow("bound", [Flow().begin]).steps[0].name == "begin"
