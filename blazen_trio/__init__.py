@@ -6,9 +6,10 @@ The house, from the street to the cellar (imports point downwards only; ``docs/d
 ``cli``         the command ``blazen-trio``
 ``demo``        a real job written with the public API: a licence audit of the installed packages
 ``workflow``    ``Workflow``: steps and options; makes runs
-``run``         ``WorkflowRun``: the handle of a run and the block it lives in
+``run``         ``WorkflowRun``: the handle of a run; with ``block`` (what it lives in), ``endings`` (what waiters get),
+                ``send_channel``, ``run_ids``
 ``runner``      carries out what the machine decides, on Trio; with ``worker`` (runs calls), ``timers``, ``tokens``,
-                ``threads``, ``slices``, ``parking``, ``failures``
+                ``threads``, ``slices``, ``parking``, ``failures``, ``groups``
 ``context``     ``Context``: what a step can do; with ``values`` (``ctx.state``)
 ``stream``      the broadcast of a run: one ring, a position per reader
 ``codec``       values and events as plain data, exact and strict

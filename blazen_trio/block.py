@@ -5,10 +5,12 @@ from types import TracebackType
 
 import trio
 
+from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.events import Event
 from blazen_trio.core.messages import AbortRequested, RunStarted
-from blazen_trio.endings import alone, is_passing
-from blazen_trio.run import WorkflowResult, WorkflowRun
+from blazen_trio.endings import Ending
+from blazen_trio.groups import alone, is_passing
+from blazen_trio.run import WorkflowResult, WorkflowRun, make_result
 from blazen_trio.runner import Runner
 
 
@@ -18,38 +20,42 @@ class RunBlock:
     Entering is not a checkpoint, leaving is.
     """
 
-    __slots__ = ("_event", "_manager", "_run", "_runner")
+    __slots__ = ("_ending", "_event", "_manager", "_runner", "_workflow")
 
-    def __init__(self, run: WorkflowRun, runner: Runner, event: Event) -> None:
-        self._run = run
+    def __init__(self, workflow: WorkflowDefinition, runner: Runner, event: Event) -> None:
+        self._workflow = workflow
         self._runner = runner
         self._event = event
+        self._ending = Ending(runner.state)
         self._manager = trio.open_nursery()
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> WorkflowRun:
+        await self._begin()
+        return WorkflowRun(self._workflow, self._runner, self._ending)
+
+    async def _begin(self) -> None:
         runner = self._runner
         if runner.nursery is not None:
             raise RuntimeError("the block of a run can be entered once; call workflow.start() for another run")
         runner.nursery = await self._manager.__aenter__()
         now = runner.clock()
         runner.post(RunStarted(now, self._event, time.time() - now))
-        return self._run
 
     @trio.lowlevel.enable_ki_protection
     async def run_to_end(self) -> WorkflowResult:
         """Run without a handle: the end of the run is the end of its last task."""
-        await self.__aenter__()
+        await self._begin()
         await self._leave_nursery(None)
-        return self._run.take_result()
+        return make_result(self._runner.state, self._ending)
 
     async def _leave_nursery(self, body_error: BaseException | None) -> None:
         """Wait until the run's last task has ended; what leaves is one exception, without Trio's group around it."""
         try:
             await self._manager.__aexit__(None, None, None)
-        except BaseException as error:  # noqa: BLE001 - raised again, alone
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone; or the body's Cancelled is
             if body_error is None or not isinstance(alone(error), trio.Cancelled):  # a defect is never lost
-                raise alone(error) from None
+                raise alone(error) from None  # noqa: ASYNC104 - it is what the nursery raised, without its group
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
@@ -58,12 +64,9 @@ class RunBlock:
         runner = self._runner
         if runner.state.outcome is None:
             runner.post(AbortRequested(runner.clock(), "its block ended"))
-            self._run.disregard_failure()
-        await self._leave_nursery(exc)
-        outcome = runner.state.outcome
-        assert outcome is not None
-        is_untaken = self._run.has_untaken_failure
-        if (exc is None and is_untaken) or (
-            is_passing(outcome.error) and (is_untaken or isinstance(exc, trio.Cancelled))
-        ):
-            self._run.take_result()
+            self._ending.is_taken = True
+        await self._leave_nursery(exc)  # noqa: ASYNC102 - as a nursery: the end of its tasks is awaited, cancelled or not
+        error, is_taken = self._ending.error, self._ending.is_taken
+        is_urgent = is_passing(error) and (not is_taken or isinstance(exc, trio.Cancelled))
+        if is_urgent or (error is not None and exc is None and not is_taken):
+            self._ending.take()

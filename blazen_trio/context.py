@@ -6,18 +6,18 @@ tasks of a nursery inside the step, and from the worker thread of a plain ``def`
 
 import inspect
 from collections.abc import Awaitable, Callable
-from math import inf
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from uuid import NAMESPACE_OID, uuid5
 
 import trio
-from trio.lowlevel import checkpoint
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
 from blazen_trio.codec import Plain
 from blazen_trio.core.annotations import ContextParameter
 from blazen_trio.core.calls import Call
 from blazen_trio.core.errors import EncodeError
-from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent, UsageEvent, require_event
+from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent, UsageEvent, is_event_class, require_event
 from blazen_trio.core.ids import format_id
 from blazen_trio.core.mailbox import Waiter
 from blazen_trio.core.messages import (
@@ -37,6 +37,7 @@ from blazen_trio.core.messages import (
     UsageReported,
     WaitEnded,
 )
+from blazen_trio.core.questions import is_same
 from blazen_trio.core.retry import RetryConfig, RetryStack
 from blazen_trio.parking import Parking
 from blazen_trio.values import State, TypedState
@@ -137,10 +138,8 @@ class Context(ContextParameter, Generic[S]):
         require_event(event, "send_event")
         record = self.call.record
         place, self._sent = self._sent, self._sent + 1
-        if record is not None and place < len(record.sent):
-            if _is_equal(record.sent[place], event):
-                return
-            del record.sent[place:]
+        if record is not None and place < len(record.sent) and _is_repeated(record.sent, place, event):
+            return
         self.post(EventSent(self.call, event, self.runner.clock()))
 
     def write_event_to_stream(self, event: Event) -> None:
@@ -152,22 +151,23 @@ class Context(ContextParameter, Generic[S]):
             EventLimitError: the call wrote more than ``max_pending_events``.
             TypeError: not an event.
         """
-        if not isinstance(event, Event) or type(event) is Event:
+        if not isinstance(event, Event) or type(event) is Event:  # looked at here too: few calls need that one
             require_event(event, "write_event_to_stream")
         record = self.call.record
         place = self._written
         self._written = place + 1
-        if record is not None and place < len(record.written):
-            if _is_equal(record.written[place], event):
-                return
-            del record.written[place:]
+        if record is not None and place < len(record.written) and _is_repeated(record.written, place, event):
+            return
         self.post(StreamWritten(self.call, event, self.runner.clock()))
 
     def emit_usage(self, event: UsageEvent) -> None:
-        """Count tokens and cost, and publish them. They count once, with the call's success."""
+        """Count tokens and cost, and publish them. They count once, with the call's success.
+
+        Raises:
+            TypeError: not a ``UsageEvent``.
+        """
         if not isinstance(event, UsageEvent):
-            message = f"emit_usage takes a UsageEvent, not {event!r}"
-            raise TypeError(message)
+            raise TypeError(f"emit_usage takes a UsageEvent, not {event!r}")
         self.post(UsageReported(self.call, event, self.runner.clock()))
 
     def report_progress(self, current: float, total: float | None = None, label: str = "") -> None:
@@ -185,12 +185,13 @@ class Context(ContextParameter, Generic[S]):
         it.
         """
         _check_class(event_class, "wait_for_event")
+        await checkpoint_if_cancelled()  # before anything is taken: a task that is cancelled gets no event
         found = self._received_before(event_class, match)
         if found is not None:
-            await checkpoint()
+            await cancel_shielded_checkpoint()
             return found
-        waiter = Waiter(self.call, event_class, match is not None, Parking())
-        self.post(EventAwaited(waiter))
+        waiter = Waiter(self.call, event_class, match is not None, Parking(), self.runner.is_final_wait(self.call))
+        self.post(EventAwaited(waiter, self.runner.clock()))
         return await self._wait(waiter, match)
 
     async def _wait(self, waiter: Waiter, match: Callable[[E], bool] | None) -> E:
@@ -203,9 +204,9 @@ class Context(ContextParameter, Generic[S]):
                 if match(event):
                     self.post(EventClaimed(waiter))
                     return event
-                self.post(EventDeclined(waiter))
+                self.post(EventDeclined(waiter, self.runner.clock()))
         except BaseException:
-            self.runner.feed(WaitEnded(waiter))
+            self.runner.feed(WaitEnded(waiter, self.runner.clock()))
             raise
 
     def _received_before(self, event_class: type[E], match: Callable[[E], bool] | None) -> E | None:
@@ -228,24 +229,26 @@ class Context(ContextParameter, Generic[S]):
         With an ``input_handler`` that answers. Else the question is on the stream and in the run's ``pending_inputs``
         until ``respond_to_input``. A repeated call does not ask again: it gets the answer that was given.
         """
+        await checkpoint_if_cancelled()  # a task that is cancelled asks nobody
         place, self._asked = self._asked, self._asked + 1
-        request_id = f"{format_id(self.call.id)}-{place}"
+        request_id = str(uuid5(NAMESPACE_OID, f"{self.idempotency_key}:{place}"))
         record = self.call.record
         if record is not None and request_id in record.answers:
-            await checkpoint()
+            await cancel_shielded_checkpoint()
             return record.answers[request_id]
         question = InputRequestEvent(prompt=prompt, request_id=request_id, metadata=dict(metadata or {}))
         handler = self.runner.definition.options.input_handler
         if handler is None:
             return await self._ask(question)
+        await cancel_shielded_checkpoint()
         answer = await handler(question)
         self.post(AnswerKept(self.call, request_id, answer))
         return answer
 
     async def _ask(self, question: InputRequestEvent) -> Any:
         parking = Parking()
-        is_bounded = trio.current_effective_deadline() != inf
-        self.post(InputRequested(self.call, question, parking, is_bounded, self.runner.clock()))
+        is_final = self.runner.is_final_wait(self.call)
+        self.post(InputRequested(self.call, question, parking, is_final, self.runner.clock()))
         try:
             return await parking.wait()
         except trio.Cancelled:
@@ -265,14 +268,12 @@ class Context(ContextParameter, Generic[S]):
         """
         _check_class(event_class, "collect_events")
         if type(self.call.event) is not event_class:
-            message = (
+            raise TypeError(
                 f"step {self.step_name!r} was called with a {type(self.call.event).__name__}; "
                 f"collect_events({event_class.__name__}, ...) adds the call's own event"
             )
-            raise TypeError(message)
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            message = f"collect_events collects at least 1 event, not {count!r}"
-            raise ValueError(message)
+            raise ValueError(f"collect_events collects at least 1 event, not {count!r}")
         return cast("list[E] | None", self.post(EventCollected(self.call, event_class, count)))
 
     # --- Once ---------------------------------------------------------------------------------------------------------
@@ -288,15 +289,13 @@ class Context(ContextParameter, Generic[S]):
 
         Names are per call. A checkpoint. If the function fails nothing is recorded.
         """
+        await checkpoint()  # before the function, never between it and its record: what was done is not done again
         record = self.call.record
         if record is not None and name in record.once:
-            await checkpoint()
             return self._revive(record.once[name])
         result = function(*args)
         if inspect.isawaitable(result):
             result = await result
-        else:
-            await checkpoint()
         self.post(OnceRecorded(self.call, name, self._keep(result, name)))
         return result
 
@@ -305,10 +304,10 @@ class Context(ContextParameter, Generic[S]):
         try:
             return self.runner.codec.to_plain(result, f"the result of once({name!r})")
         except EncodeError:
-            return _Live(result)
+            return _Unencoded(result)
 
     def _revive(self, kept: object) -> object:
-        return kept.value if isinstance(kept, _Live) else self.runner.codec.from_plain(cast("Plain", kept))
+        return kept.value if isinstance(kept, _Unencoded) else self.runner.codec.from_plain(cast("Plain", kept))
 
     # --- The door -----------------------------------------------------------------------------------------------------
 
@@ -343,7 +342,7 @@ class EventChannel(trio.abc.ReceiveChannel[E]):
         await checkpoint()
 
 
-class _Live:
+class _Unencoded:
     """A result that cannot be encoded."""
 
     __slots__ = ("value",)
@@ -352,14 +351,14 @@ class _Live:
         self.value = value
 
 
-def _is_equal(one: Event, other: Event) -> bool:
-    try:
-        return one is other or bool(one == other)
-    except Exception:  # noqa: BLE001 - a field's own __eq__ may raise anything; then it counts as different
-        return False
+def _is_repeated(earlier: list[Event], place: int, event: Event) -> bool:
+    """Whether an earlier attempt did this already; what it did from a difference on is forgotten."""
+    if is_same(earlier[place], event):
+        return True
+    del earlier[place:]
+    return False
 
 
 def _check_class(event_class: object, verb: str) -> None:
-    if not (isinstance(event_class, type) and issubclass(event_class, Event)):
-        message = f"{verb} takes an event class, not {event_class!r}"
-        raise TypeError(message)
+    if not is_event_class(event_class):
+        raise TypeError(f"{verb} takes an event class, not {event_class!r}")

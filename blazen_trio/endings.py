@@ -1,12 +1,39 @@
-"""What leaves a run that failed: exactly one exception, never a group, and for each who waits a copy."""
+"""How a run ended, for those who want its result: an event, or an error, of which each gets a copy."""
 
 import copy
-from collections.abc import Iterator
-from typing import NoReturn, cast
-
-import trio
+from typing import NoReturn
 
 from blazen_trio.core.effects import Outcome
+from blazen_trio.core.events import Event
+from blazen_trio.core.state import RunState
+
+
+class Ending:
+    """How a run ended, and whether anybody took notice: an untaken failure is raised when the run's block ends."""
+
+    __slots__ = ("_state", "is_taken")
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self.is_taken: bool = False
+
+    @property
+    def error(self) -> BaseException | None:
+        """The error that ended the run, if it is over and failed."""
+        return None if self._state.outcome is None else self._state.outcome.error
+
+    def take(self) -> Event:
+        """The event that ended the run, which is over.
+
+        Raises:
+            BaseException: the error that ended it; a copy.
+        """
+        self.is_taken = True
+        outcome = self._state.outcome
+        assert outcome is not None
+        if outcome.event is None:
+            raise_outcome(outcome)
+        return outcome.event
 
 
 def raise_outcome(outcome: Outcome) -> NoReturn:
@@ -25,28 +52,3 @@ def raise_outcome(outcome: Outcome) -> NoReturn:
     if outcome.cause is not None:
         raise error from outcome.cause
     raise error
-
-
-def alone(error: BaseException) -> BaseException:
-    """The exception that a nursery wrapped into groups: exactly one leaves the engine.
-
-    A ``KeyboardInterrupt`` or ``SystemExit`` goes before all others, cancellations come last, and many are one.
-    """
-    leaves = list(_leaves(error))
-    passing = [leaf for leaf in leaves if is_passing(leaf)]
-    others = [leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)]
-    return (passing or others or leaves)[0]
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        for each in group.exceptions:
-            yield from _leaves(each)
-    else:
-        yield error
-
-
-def is_passing(error: BaseException | None) -> bool:
-    """Whether an exception is none of the run's own business but ends the program."""
-    return isinstance(error, KeyboardInterrupt | SystemExit)

@@ -15,9 +15,10 @@ from blazen_trio.core.messages import (
     ResumeRequested,
     SenderOpened,
 )
+from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
 from blazen_trio.core.usage import TokenUsage
-from blazen_trio.endings import raise_outcome
+from blazen_trio.endings import Ending
 from blazen_trio.runner import Runner
 from blazen_trio.send_channel import RunSendChannel
 from blazen_trio.stream import EventSubscription, EventTypes
@@ -50,10 +51,10 @@ class WorkflowRun:
     Made by ``workflow.start``; it lives in that ``async with`` block. All methods may be called by any number of tasks.
     """
 
-    def __init__(self, workflow: WorkflowDefinition, runner: Runner) -> None:
+    def __init__(self, workflow: WorkflowDefinition, runner: Runner, ending: Ending) -> None:
         self._workflow = workflow
         self._runner = runner
-        self._is_taken = False
+        self._ending = ending
 
     # --- What it is ---------------------------------------------------------------------------------------------------
 
@@ -117,12 +118,12 @@ class WorkflowRun:
         if runner.state.outcome is None:
             self._refuse_own_task("result")
         await runner.wait_finished()
-        return self.take_result()
+        return make_result(runner.state, self._ending)
 
     async def abort(self, reason: str | None = None) -> None:
         """End the run now, and wait until none of its calls runs any more; a checkpoint. Harmless after the end."""
         self._runner.post(AbortRequested(self._runner.clock(), reason))
-        self._is_taken = self._is_taken or self.status is RunStatus.ABORTED
+        self._ending.is_taken = self._ending.is_taken or self.status is RunStatus.ABORTED
         if self._runner.is_own_task():
             await checkpoint()  # the step that asks is itself what would be waited for
         else:
@@ -201,35 +202,18 @@ class WorkflowRun:
         """
         return self._runner.subscribe(after, types, lossless=lossless)
 
-    # --- Inside -------------------------------------------------------------------------------------------------------
-
-    @property
-    def has_untaken_failure(self) -> bool:
-        """Whether the run failed and nobody took that through ``result``."""
-        outcome = self._runner.state.outcome
-        return outcome is not None and outcome.error is not None and not self._is_taken
-
-    def disregard_failure(self) -> None:
-        """The end of the run is no failure to be raised when its block ends."""
-        self._is_taken = True
-
-    def take_result(self) -> WorkflowResult:
-        """The result of the run, which is over; raises its error."""
-        self._is_taken = True
-        state = self._runner.state
-        assert state.outcome is not None
-        event = state.outcome.event
-        if event is None:
-            raise_outcome(state.outcome)
-        return WorkflowResult(state.run_id, event, result_of(event), state.usage, state.cost_usd)
-
     def _refuse_own_task(self, verb: str) -> None:
         if self._runner.is_own_task():
-            message = f"a step cannot await {verb}() of its own run {self.run_id}: it would wait for itself"
-            raise RuntimeError(message)
+            raise RuntimeError(f"a step cannot await {verb}() of its own run {self.run_id}: it would wait for itself")
 
     def __repr__(self) -> str:
         return f"<WorkflowRun {self.run_id} of {self._workflow.name!r}, {self.status.value}>"
+
+
+def make_result(state: RunState, ending: Ending) -> WorkflowResult:
+    """The result of a run that is over; raises its error."""
+    event = ending.take()
+    return WorkflowResult(state.run_id, event, result_of(event), state.usage, state.cost_usd)
 
 
 def result_of(event: Event) -> Any:

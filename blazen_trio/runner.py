@@ -8,6 +8,7 @@
 """
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -50,6 +51,7 @@ from blazen_trio.core.messages import (
 )
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
+from blazen_trio.groups import is_passing
 from blazen_trio.slices import Slice, current_slice
 from blazen_trio.stream import EventSubscription, EventTypes, Stream
 from blazen_trio.timers import Timer, Timers
@@ -252,6 +254,17 @@ class Runner:
         return self.state.outcome is not None or any(
             worker.call is call and worker.is_cancelled for worker in self.workers
         )
+
+    def is_final_wait(self, call: Call) -> bool:
+        """Whether nothing but what it waits for lets a call go on: no deadline, and no other task of the step.
+
+        Asked only for a run without a handle; with one, anything may come.
+        """
+        if self.state.is_attended or call.plan.timeout_s is not None or trio.current_effective_deadline() != math.inf:
+            return False
+        task = trio.lowlevel.current_task()
+        is_alone = not any(nursery.child_tasks for nursery in task.child_nurseries)
+        return is_alone and any(worker.task is task for worker in self.workers)
 
     def is_own_task(self) -> bool:
         """Whether the current task is a worker of this run, or runs inside of one: it would wait for itself."""
@@ -458,7 +471,7 @@ class Runner:
     def _reply(self, effect: Reply | Reject) -> None:
         self._answer = effect
 
-    def _finish(self, _effect: Finish) -> None:
+    def _finish(self, effect: Finish) -> None:
         """The run is over: idle workers go home, busy ones were cancelled; whoever waits is told."""
         self.take_unbegun()
         if self._tokens is not None:
@@ -475,7 +488,7 @@ class Runner:
         self.is_over = True
         if self._finished is not None:
             self._finished.set()
-        if isinstance(self.state.outcome and self.state.outcome.error, KeyboardInterrupt | SystemExit):
+        if is_passing(effect.outcome.error):
             assert self.nursery is not None
             self.nursery.cancel_scope.cancel()  # it ends the program, so it does not wait for the block's body
         self._end_if_empty()

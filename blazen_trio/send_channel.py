@@ -1,7 +1,7 @@
 """``run.open_send_channel()``: a bounded channel into a run."""
 
 import math
-from typing import Self
+from typing import Final, Self
 
 import trio
 from trio.lowlevel import checkpoint
@@ -11,7 +11,7 @@ from blazen_trio.core.events import Event, require_event
 from blazen_trio.core.messages import EventReceived, SenderClosed
 from blazen_trio.runner import Runner
 
-SEND_ROOM = 1_000
+SEND_ROOM: Final = 1_000
 """Pending events of a run up to which a send channel accepts more: enough to keep all steps busy, little memory."""
 
 

@@ -23,7 +23,15 @@ _lots: Final = random.Random()
 
 
 class Slice:
-    """The slice of one ``trio.run``."""
+    """The slice of one ``trio.run``.
+
+    Attributes:
+        end: when it is over, on Trio's clock.
+        owner: the worker that it belongs to.
+        heir: the worker that it belongs to next.
+        has_begun: the owner has had its first turn in it.
+        rivals: how many workers the heir was drawn from.
+    """
 
     __slots__ = ("end", "has_begun", "heir", "owner", "rivals")
 

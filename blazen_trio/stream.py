@@ -2,18 +2,18 @@
 
 The rules of this file:
 
-* A stream numbers what is appended from `last_seq + 1`, without holes, and keeps the last `capacity` records.
+* A stream numbers what is appended from ``last_seq + 1``, without holes, and keeps the last ``capacity`` records.
 * Appending never waits and never asks who is there. Readers come and fetch; the first record after all of them went to
   sleep wakes them, and what is appended before they run costs no further wake-up.
-* A reader owns nothing but its position, the number of the last event it has seen. Below `Stream.dropped` nothing is
-  kept: a reader that stands there gets one `StreamGap` for exactly the events between, and goes on behind them.
-* What a lossless reader has not seen is not dropped. The list then grows beyond `capacity`; the caller is told through
-  `on_held` when such a reader is more than half a buffer behind, and bounds the growth by publishing less.
+* A reader owns nothing but its position, the number of the last event it has seen. Below ``Stream.dropped`` nothing is
+  kept: a reader that stands there gets one ``StreamGap`` for exactly the events between, and goes on behind them.
+* What a lossless reader has not seen is not dropped. The list then grows beyond ``capacity``; the caller is told
+  through ``on_held`` when such a reader is more than half a buffer behind, and bounds the growth by publishing less.
 * Subscriptions are known weakly: one that was forgotten without being closed neither observes nor holds the run.
 
-Why a list with an offset: a deque has no cheap slice in its middle, and slots set aside for `capacity` records would
+Why a list with an offset: a deque has no cheap slice in its middle, and slots set aside for ``capacity`` records would
 cost 80 kB in a run that publishes nothing. Old records are cut off an eighth of a buffer at a time, so memory holds at
-most 9/8 of `capacity`, while `dropped` is exact at every moment.
+most 9/8 of ``capacity``, while ``dropped`` is exact at every moment.
 """
 
 import contextlib
@@ -22,24 +22,24 @@ import sys
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import perf_counter, time
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 import trio
 from trio.lowlevel import ParkingLot, checkpoint, checkpoint_if_cancelled
 
-from blazen_trio.core.events import Event, StreamGap
+from blazen_trio.core.events import Event, StreamGap, is_event_class
 from blazen_trio.core.publication import MissedEvents, Publication, StreamItem
 
-# A reader copies at most this many records at once: enough that a copy costs nothing per event (some 10 ns), few enough
-# that many slow readers do not keep a second stream alive.
-BATCH_SIZE_MAX = 500
+BATCH_SIZE_MAX: Final = 500
+"""Records that a reader copies at once: enough that a copy costs nothing per event (some 10 ns), few enough that many
+slow readers do not keep a second stream alive."""
 
-# So long may a reader that finds everything ready go on before other tasks get their turn. The engine's slice is as
-# long: with a shorter one, a reader that does nothing but read would fall behind a run that does nothing but publish.
-READER_SLICE_S = 0.001
+READER_SLICE_S: Final = 0.001
+"""So long may a reader that finds everything ready go on before other tasks get their turn. The engine's slice is as
+long: with a shorter one, a reader that does nothing but read would fall behind a run that does nothing but publish."""
 
-_NEVER = sys.maxsize
+_NEVER: Final = sys.maxsize
 
 EventTypes: TypeAlias = type[Event] | Iterable[type[Event]]
 ReaderRef: TypeAlias = "weakref.ref[EventSubscription]"
@@ -47,7 +47,7 @@ ReaderRef: TypeAlias = "weakref.ref[EventSubscription]"
 
 @attrs.frozen
 class StreamStatistics:
-    """The condition of a stream: `backlog` is what it keeps beyond `capacity` for lossless readers."""
+    """The condition of a stream: ``backlog`` is what it keeps beyond ``capacity`` for lossless readers."""
 
     capacity: int
     published: int
@@ -74,12 +74,12 @@ class SubscriptionStatistics:
 class Stream:
     """The published events of one run, for any number of readers.
 
-    Keeps the last `capacity` (at least 1) records; the first one appended has the number `last_seq + 1`.
+    Keeps the last ``capacity`` (at least 1) records; the first one appended has the number ``last_seq + 1``.
 
-    All methods are synchronous and belong to the run's Trio thread. `on_observed` is called with `True` when the first
-    subscription appears and with `False` when the last one went; `on_held` with `True` when a lossless reader is more
-    than half a buffer behind and with `False` when none is. Both are called on changes only, from within the call that
-    made the change (for a subscription that was forgotten: soon after it was collected).
+    All methods are synchronous and belong to the run's Trio thread. ``on_observed`` is called with ``True`` when the
+    first subscription appears and with ``False`` when the last one went; ``on_held`` with ``True`` when a lossless
+    reader is more than half a buffer behind and with ``False`` when none is. Both are called on changes only, from
+    within the call that made the change (for a subscription that was forgotten: soon after it was collected).
     """
 
     _capacity: int
@@ -105,10 +105,10 @@ class Stream:
         self._offset = self.last_seq
         self._due = self.last_seq + self._capacity + self._slack
 
-    # -- for the run -------------------------------------------------------------------------------------------------
+    # --- For the run --------------------------------------------------------------------------------------------------
 
     def append(self, record: Publication) -> None:
-        """Publish the record with the number `last_seq + 1`. Constant time; wakes sleeping readers once."""
+        """Publish the record with the number ``last_seq + 1``. Constant time; wakes sleeping readers once."""
         self._records.append(record)
         self.last_seq = seq = self.last_seq + 1
         if seq >= self._due:
@@ -117,7 +117,7 @@ class Stream:
             self.wake()
 
     def close(self) -> None:
-        """End the stream: readers get what is kept, then `trio.EndOfChannel`. Idempotent.
+        """End the stream: readers get what is kept, then ``trio.EndOfChannel``. Idempotent.
 
         Nobody is told of readers any more: the callbacks lead to the run, and without that cycle a run that is over is
         freed at once instead of by the garbage collector, which makes the next one a third cheaper.
@@ -130,10 +130,10 @@ class Stream:
     def subscribe(
         self, after: int = 0, types: EventTypes | None = None, *, lossless: bool = False
     ) -> "EventSubscription":
-        """Return a subscription to everything published after number `after`, past or to come.
+        """A subscription to everything published after number ``after``, past or to come.
 
-        `types` is an event class or several: only their instances (of subclasses too) are delivered, and every
-        `StreamGap`. What is no longer kept shows as a gap at the start; an `after` beyond the end waits until the
+        ``types`` is an event class or several: only their instances (of subclasses too) are delivered, and every
+        ``StreamGap``. What is no longer kept shows as a gap at the start; an ``after`` beyond the end waits until the
         stream gets there. Must be called inside Trio.
         """
         subscription = EventSubscription(_checked_position(after), self, _checked_types(types), lossless)
@@ -160,7 +160,7 @@ class Stream:
         return self._closed
 
     def statistics(self) -> StreamStatistics:
-        """Return counts that show what the stream keeps and for whom."""
+        """Counts: what the stream keeps and for whom."""
         return StreamStatistics(
             capacity=self._capacity,
             published=self.last_seq,
@@ -172,15 +172,15 @@ class Stream:
             closed=self._closed,
         )
 
-    # -- for the subscriptions ---------------------------------------------------------------------------------------
+    # --- For the subscriptions ----------------------------------------------------------------------------------------
 
     def read(self, position: int, count: int) -> list[Publication]:
-        """Return at most `count` records after `position`, which must not be below `dropped`."""
+        """At most ``count`` records after ``position``, which must not be below ``dropped``."""
         start = position - self._offset
         return self._records[start : start + count]
 
     def fresh_until(self, position: int) -> int:
-        """Return the number the stream may reach before what follows `position` can be dropped."""
+        """The number the stream may reach before what follows ``position`` can be dropped."""
         return position + self._capacity
 
     async def park(self) -> None:
@@ -207,7 +207,7 @@ class Stream:
         """Forget a subscription that was closed."""
         self._remove([weakref.ref(subscription)])  # references to one living object are equal
 
-    # -- inside ------------------------------------------------------------------------------------------------------
+    # --- Inside -------------------------------------------------------------------------------------------------------
 
     @property
     def _slack(self) -> int:
@@ -274,14 +274,15 @@ class Stream:
 
 @attrs.define(eq=False, repr=False)
 class EventSubscription(trio.abc.ReceiveChannel[Event]):
-    """One reader of a stream, with a position of its own; made by `Stream.subscribe`.
+    """One reader of a stream, with a position of its own; made by ``Stream.subscribe``.
 
     A receive channel and an asynchronous context manager, for one task at a time (a second one gets
-    `trio.BusyResourceError`). It counts from its creation: nothing published after that is missed by a reader that
-    keeps reading. After the stream's last event it raises `trio.EndOfChannel`, once closed `trio.ClosedResourceError`.
+    ``trio.BusyResourceError``). It counts from its creation: nothing published after that is missed by a reader that
+    keeps reading. After the stream's last event it raises ``trio.EndOfChannel``, once closed
+    ``trio.ClosedResourceError``.
 
-    Every receive raises `trio.Cancelled` if the task is cancelled, and then nothing was taken. It lets other tasks run
-    when there is nothing to read, and otherwise once a millisecond, not at each event: that is what makes it quick.
+    Every receive raises ``trio.Cancelled`` if the task is cancelled, and then nothing was taken. It lets other tasks
+    run when there is nothing to read, and otherwise once a millisecond, not at each event: that is what makes it quick.
     """
 
     position: int  # the number of the last event seen
@@ -301,11 +302,11 @@ class EventSubscription(trio.abc.ReceiveChannel[Event]):
             self._batch.append(self._skip_to(self._stream.dropped))
 
     async def receive(self) -> Event:
-        """Return the next event, or a `StreamGap` in place of events that are no longer kept. A checkpoint."""
+        """The next event, or a ``StreamGap`` in place of events that are no longer kept. A checkpoint."""
         return (await self.receive_record()).event
 
     async def __anext__(self) -> Event:
-        """Return the next event; the end of the stream ends the iteration."""
+        """The next event; the end of the stream ends the iteration."""
         await checkpoint_if_cancelled()
         if self._batch and self._stream.last_seq <= self._fresh_until and perf_counter() < self._yield_at:
             return self._pop().event
@@ -315,15 +316,15 @@ class EventSubscription(trio.abc.ReceiveChannel[Event]):
             raise StopAsyncIteration from None
 
     def receive_nowait(self) -> Event:
-        """Return the next event at once, or raise `trio.WouldBlock`; to empty the buffer after a `receive`."""
+        """The next event at once, or ``trio.WouldBlock``; to empty the buffer after a ``receive``."""
         return self.receive_record_nowait().event
 
     def envelopes(self) -> "EnvelopeChannel":
-        """Return a view of this subscription, at the same position, that gives each event as a `StreamItem`."""
+        """A view of this subscription, at the same position, that gives each event as a ``StreamItem``."""
         return EnvelopeChannel(self)
 
     def close(self) -> None:
-        """Leave the stream; a task that waits in `receive` gets `trio.ClosedResourceError`. Idempotent."""
+        """Leave the stream; a task that waits in ``receive`` gets ``trio.ClosedResourceError``. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -333,12 +334,12 @@ class EventSubscription(trio.abc.ReceiveChannel[Event]):
             self._stream.wake()
 
     async def aclose(self) -> None:
-        """Leave the stream as `close` does, and pass a checkpoint."""
+        """Leave the stream as ``close`` does, and pass a checkpoint."""
         self.close()
         await checkpoint()
 
     def statistics(self) -> SubscriptionStatistics:
-        """Return the position and how far it is behind the stream."""
+        """The position and how far it is behind the stream."""
         return SubscriptionStatistics(
             position=self.position,
             behind=max(0, self._stream.last_seq - self.position),
@@ -348,14 +349,14 @@ class EventSubscription(trio.abc.ReceiveChannel[Event]):
         )
 
     async def receive_record(self) -> Publication:
-        """Return the next event's record. A checkpoint."""
+        """The next event's record. A checkpoint."""
         await checkpoint_if_cancelled()
         if perf_counter() < self._yield_at and (record := self._take()) is not None:
             return record
         return await self._fetch()
 
     def receive_record_nowait(self) -> Publication:
-        """Return the next event's record at once, or raise `trio.WouldBlock`."""
+        """The next event's record at once, or ``trio.WouldBlock``."""
         self._check_unused()
         record = self._take() or self._read()
         if record is not None:
@@ -399,7 +400,7 @@ class EventSubscription(trio.abc.ReceiveChannel[Event]):
         self._yield_at = perf_counter() + READER_SLICE_S
 
     def _read(self) -> Publication | None:
-        """Take the next record from the stream; `None` when there is none yet. What is filtered out counts as seen."""
+        """Take the next record from the stream, if there is one yet. What is filtered out counts as seen."""
         dropped = self._stream.dropped
         if self.position < dropped:
             return self._skip_to(dropped)
@@ -438,16 +439,16 @@ class EventSubscription(trio.abc.ReceiveChannel[Event]):
 
 @attrs.define(eq=False, repr=False)
 class EnvelopeChannel(trio.abc.ReceiveChannel[StreamItem]):
-    """A subscription that gives `StreamItem`s: same position, same rules; closing it closes the subscription."""
+    """A subscription that gives each event as a ``StreamItem``; same position, same rules, closed together."""
 
     _subscription: EventSubscription
 
     async def receive(self) -> StreamItem:
-        """Return the next event in its envelope; a gap bears the number of the last event missed. A checkpoint."""
+        """The next event in its envelope; a gap bears the number of the last event missed. A checkpoint."""
         return (await self._subscription.receive_record()).envelope()
 
     def receive_nowait(self) -> StreamItem:
-        """Return the next envelope at once, or raise `trio.WouldBlock`."""
+        """The next envelope at once, or ``trio.WouldBlock``."""
         return self._subscription.receive_record_nowait().envelope()
 
     def close(self) -> None:
@@ -459,7 +460,7 @@ class EnvelopeChannel(trio.abc.ReceiveChannel[StreamItem]):
         await self._subscription.aclose()
 
     def statistics(self) -> SubscriptionStatistics:
-        """Return the statistics of the subscription."""
+        """The statistics of the subscription."""
         return self._subscription.statistics()
 
 
@@ -483,6 +484,6 @@ def _checked_types(types: EventTypes | None) -> tuple[type[Event], ...] | None:
 
 
 def _checked_type(each: object) -> type[Event]:
-    if isinstance(each, type) and issubclass(each, Event):
+    if is_event_class(each):
         return each
     raise TypeError(f"types= takes an event class or several, not {each!r}")

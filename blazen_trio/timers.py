@@ -4,11 +4,12 @@ import heapq
 import math
 from collections.abc import Callable
 from itertools import count
+from typing import Final
 
 import attrs
 import trio
 
-CANCELLED_MIN = 32
+CANCELLED_MIN: Final = 32
 """So many cancelled timers may stay in the heap until their time comes."""
 
 
@@ -23,8 +24,7 @@ class Timer:
 
 
 def _refuse(_function: Callable[[], object]) -> None:
-    message = "these timers are closed"
-    raise RuntimeError(message)
+    raise RuntimeError("these timers are closed")
 
 
 class Timers:

@@ -6,7 +6,8 @@ however many calls wait, and the first of them gets it.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast
+from math import inf
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Tokens:
-    """All tokens that the calls of one run hold, and the tasks that wait for one."""
+    """All tokens that the calls of one run hold, and the tasks that wait for one.
+
+    A granted token has an owner only when the machine has started a call for it: on the way there it is ``_granted``.
+    """
 
     def __init__(self, runner: "Runner") -> None:
         self._runner = runner
@@ -35,7 +39,7 @@ class Tokens:
         else:
             assert self._granted is not None
             self._held[call], self._granted = self._granted, None
-            if plan.limit != trio_infinity:
+            if plan.limit != inf:
                 self._own_limiter(plan).acquire_on_behalf_of_nowait(call)
 
     def release(self, call: Call) -> None:
@@ -44,7 +48,7 @@ class Tokens:
         borrower = self._held.pop(call, None)
         if plan.limiter is not None and borrower is not None:
             plan.limiter.release_on_behalf_of(borrower)
-        if plan.limit != trio_infinity:
+        if plan.limit != inf:
             self._own_limiter(plan).release_on_behalf_of(call)
 
     def request(self, lane: Lane) -> None:
@@ -111,6 +115,3 @@ class Tokens:
 
 def _limiter(lane: Lane) -> trio.CapacityLimiter:
     return cast("trio.CapacityLimiter", lane.plan.limiter)
-
-
-trio_infinity: Final = float("inf")

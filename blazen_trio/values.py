@@ -47,8 +47,7 @@ class State(MutableMapping[str, object]):
             TypeError: the key is no str.
         """
         if not isinstance(key, str):
-            message = f"a state key is a str, not {key!r}"
-            raise TypeError(message)
+            raise TypeError(f"a state key is a str, not {key!r}")
         self._write(key, self._context.runner.codec.to_plain(value, f"state[{key!r}]"))
 
     def __delitem__(self, key: str) -> None:
@@ -153,8 +152,7 @@ class TypedState(State):
     def _field(self, name: str) -> "attrs.Attribute[Any]":
         fields: dict[str, attrs.Attribute[Any]] = object.__getattribute__(self, "_fields")
         if name not in fields:
-            message = f"the state type has no field {name!r}; its fields are {', '.join(fields)}"
-            raise AttributeError(message)
+            raise AttributeError(f"the state type has no field {name!r}; its fields are {', '.join(fields)}")
         return fields[name]
 
 

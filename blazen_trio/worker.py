@@ -17,18 +17,21 @@ import random
 import types
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextvars import copy_context
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled, current_task, wait_task_rescheduled
 
 from blazen_trio.context import Context
+from blazen_trio.core.annotations import without_partial
 from blazen_trio.core.calls import Call
 from blazen_trio.core.messages import AbortRequested, StepFailed, StepInterrupted, StepSucceeded
 from blazen_trio.core.results import check_yielded, read_result
 from blazen_trio.core.status import RunStatus
 from blazen_trio.core.steps import StepKind
-from blazen_trio.failures import failure_of, split_cancelled, timeout_failure
+from blazen_trio.failures import failure_of, timeout_failure
+from blazen_trio.groups import split_cancelled
 from blazen_trio.slices import SLICE_CALLS
 from blazen_trio.threads import thread_limiter
 
@@ -38,10 +41,16 @@ if TYPE_CHECKING:
 IDLE_MAX: Final = 4
 """Idle workers that a run keeps: waking one costs half of starting one, and each holds 2 kB."""
 
+# Why a worker's scope was cancelled (``None`` while it was not, or when a deadline did it):
+
 INTERRUPT: Final = "interrupt"
+"""For a pause."""
+
 END: Final = "end"
+"""The run is over."""
+
 RENEW: Final = "renew"
-"""Why a worker's scope was cancelled (``None`` while it was not, or when a deadline did it)."""
+"""By a deadline that passed after the step had ended by itself."""
 
 
 class Worker:
@@ -140,7 +149,7 @@ class Worker:
                     result = read_result(plan, result)
             except GeneratorExit:
                 raise
-            except BaseException as error:  # user code may raise anything; what must pass is sorted out
+            except BaseException as error:  # noqa: ASYNC103 - user code may raise anything; what must pass is sorted out
                 message: StepSucceeded | StepFailed = self._failed(call, error)
             else:
                 message = StepSucceeded(call, result, clock())
@@ -172,7 +181,7 @@ class Worker:
     def _failed(self, call: Call, error: BaseException) -> StepFailed:
         """The message of a failure. What is Trio's own cancellation goes on instead."""
         cancelled, rest = split_cancelled(error)
-        if cancelled is not None and trio.current_effective_deadline() == -trio_infinity:
+        if cancelled is not None and trio.current_effective_deadline() == -inf:
             if rest is not None and self.reason == INTERRUPT:
                 self._tell(self._step_failed(call, rest))
             raise cancelled
@@ -192,7 +201,7 @@ class Worker:
         if call is None:
             return
         now = self.runner.clock()
-        if reason is None or reason is RENEW:
+        if reason in (None, RENEW):
             failure = timeout_failure(call, self.runner.run_id)
             self._tell(StepFailed(call, failure, now, random.random()))
         else:
@@ -205,6 +214,8 @@ class Worker:
         context = Context(runner, call)
         if plan.kind is StepKind.ASYNC:
             return await self._drive(plan.invoke(call.event, context), plan.timeout_s)
+        if plan.kind is StepKind.THREAD:
+            await thread_limiter().acquire_on_behalf_of(call)  # waiting for a thread is no part of the attempt
         if plan.timeout_s is not None:
             self._scope.deadline = runner.clock() + plan.timeout_s
         try:
@@ -232,7 +243,7 @@ class Worker:
 
     def _disarm(self) -> None:
         """The step ended by itself: a deadline that has passed since is none of the next call's."""
-        self._scope.deadline = trio_infinity
+        self._scope.deadline = inf
         if self._scope.cancel_called and self.reason is None:
             self.reason = RENEW
 
@@ -288,13 +299,9 @@ class Worker:
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-trio_infinity: Final = float("inf")
-
-
 def let_interrupt(function: Any) -> None:
     """Let ``KeyboardInterrupt`` strike inside a step function, which is called from protected frames."""
-    while hasattr(function, "func"):  # functools.partial
-        function = function.func
+    function = without_partial(function)
     if not hasattr(function, "__code__"):
         function = type(function).__call__
     if hasattr(function, "__code__"):
@@ -308,7 +315,7 @@ def _resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, An
         while True:
             try:
                 value = yield trap
-            except BaseException as error:  # whatever Trio throws in is the step's to handle
+            except BaseException as error:  # noqa: ASYNC103 - whatever Trio throws in is the step's to handle
                 trap = coroutine.throw(error)
             else:
                 trap = coroutine.send(value)
@@ -318,6 +325,9 @@ def _resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, An
 
 async def _in_thread(call: Call, context: Context) -> Any:
     """Run a plain function in a worker thread. It cannot be cancelled; if it was meant to be, its result is dropped."""
-    result = await trio.to_thread.run_sync(call.plan.invoke, call.event, context, limiter=thread_limiter())
+    try:
+        result = await trio.to_thread.run_sync(call.plan.invoke, call.event, context, limiter=trio.CapacityLimiter(1))
+    finally:
+        thread_limiter().release_on_behalf_of(call)
     await checkpoint_if_cancelled()
     return result

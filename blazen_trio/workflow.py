@@ -10,7 +10,7 @@ from blazen_trio.core.description import WorkflowDescription, describe, to_merma
 from blazen_trio.core.events import Event, StartEvent
 from blazen_trio.core.state import new_state
 from blazen_trio.core.steps import Step
-from blazen_trio.run import WorkflowResult, WorkflowRun
+from blazen_trio.run import WorkflowResult
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.runner import Runner
 from blazen_trio.worker import let_interrupt
@@ -73,7 +73,7 @@ class Workflow(WorkflowDefinition):
         if metadata is not None and not isinstance(metadata, Mapping):
             raise TypeError(f"metadata= is a mapping for ctx.metadata, not {metadata!r}")
         runner = Runner(self, state, self.codec, dict(metadata or {}))
-        return RunBlock(WorkflowRun(self, runner), runner, event)
+        return RunBlock(self, runner, event)
 
     def describe(self) -> WorkflowDescription:
         """The graph of the workflow: nodes (steps and ends) and edges (events)."""

@@ -267,7 +267,7 @@ class SideBySide:
 
 async def receive(subscription: EventSubscription, how: str) -> tuple[int, Event]:
     """Take one event that must be there, in one of the ways to do it, with its number."""
-    with trio.fail_after(1):
+    with trio.fail_after(1):  # noqa: ASYNC912 - the case without a checkpoint cannot wait either
         match how:
             case "receive":
                 event = await subscription.receive()
@@ -333,7 +333,7 @@ async def broadcast(capacity: int, bursts: list[int], readers: list[tuple[bool, 
         for (lossless, stalls), mine in zip(readers, seen, strict=True):
             nursery.start_soon(read_with_stalls, stream.subscribe(lossless=lossless), stalls, mine)
         for burst in bursts:
-            while held[0]:
+            while held[0]:  # noqa: ASYNC110 - each turn is one of the schedules that are tried
                 await trio.lowlevel.checkpoint()
             for _ in range(burst):
                 stream.append(Record(stream.last_seq + 1, Tick(number=stream.last_seq + 1)))

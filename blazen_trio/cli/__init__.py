@@ -19,10 +19,11 @@ code 2; a run is watched through the public API only.
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from blazen_trio.cli.exits import CommandError, Exit
 
-_EXTRA = ("cyclopts", "rich")
+_EXTRA: Final = ("cyclopts", "rich")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

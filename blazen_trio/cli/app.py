@@ -1,4 +1,4 @@
-"""The commands and their options."""
+"""The commands and their options. Their docstrings are what `--help` shows, and so are Markdown."""
 
 import sys
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ what an answer looks like.
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 import trio
 
@@ -21,7 +21,7 @@ NO_ANSWER: Final = object()
 LINE_BYTES_MAX: Final = 4096
 """A terminal gives no longer lines."""
 
-Answerer = Callable[[InputRequestEvent, View], Awaitable[object]]
+Answerer: TypeAlias = Callable[[InputRequestEvent, View], Awaitable[object]]
 
 
 def has_person() -> bool:

@@ -4,42 +4,29 @@ The rules of this file:
 
 * A codec knows the event classes it is given, and every attrs class, dataclass and Enum that the field types of those
   (and of the classes given beside them) mention, at any depth. Data can name these and no other: nothing is imported.
-* Events go by their wire name, other classes by their class name. Two classes of one name are a `ValueError` that
+* Events go by their wire name, other classes by their class name. Two classes of one name are a ``ValueError`` that
   names both.
 * An object is its fields: all of them must be given to the constructor, or it cannot be rebuilt exactly and is refused
-  (`init=False`, `InitVar`). Reading calls the constructor, so validators and converters run; a field with a default may
-  be missing. What an object holds beside its fields is not kept.
+  (``init=False``, ``InitVar``). Reading calls the constructor, so validators and converters run; a field with a default
+  may be missing. What an object holds beside its fields is not kept.
 """
 
 import dataclasses
 import enum
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, cast, get_args, get_type_hints
 
 import attrs
 
 from blazen_trio.codec.plain import INT_MAX, INT_MIN, SESSION_REF, DecodeError, Plain
 from blazen_trio.codec.walkers import Encoder, Loader, Reader, Refused, Writer
 from blazen_trio.core.errors import describe_exception
-from blazen_trio.core.events import Event, Live, field_types, live_fields
-
-__all__ = [
-    "Classes",
-    "LiveValue",
-    "Record",
-    "dump_member",
-    "encode_live",
-    "is_record",
-    "load_member",
-    "record_of",
-    "types_of",
-]
+from blazen_trio.core.events import Event, field_types, is_live, live_fields
 
 OBJECT: Final = "__blazen_object__"
 EVENT: Final = "__blazen_event__"
 ENUM: Final = "__blazen_enum__"
 
-_LIVE_MARK: Final = get_args(Live[object])[1]
 _SHOWN: Final = 60
 """So many characters of a foreign name are repeated in an error."""
 
@@ -65,7 +52,7 @@ class Record:
         return {name: LiveValue.of(getattr(value, name), live=name in self.live) for name in self.arguments}
 
     def check(self, plain: Plain) -> dict[str, Plain]:
-        """The fields in plain data, none unknown, none missing; raises `DecodeError` that names the first."""
+        """The fields in plain data, none unknown, none missing; raises ``DecodeError`` that names the first."""
         if type(plain) is not dict:
             raise DecodeError(f"expected the fields of {self.name}, got {type(plain).__name__}")
         if not plain.keys() <= self.arguments.keys():
@@ -76,7 +63,7 @@ class Record:
         return plain
 
     def build(self, fields: Mapping[str, object]) -> object:
-        """The object with these fields (checked before); raises `DecodeError`."""
+        """The object with these fields (checked before); raises ``DecodeError``."""
         try:
             return self.cls(**{self.arguments[name]: value for name, value in fields.items()})
         except Exception as error:  # noqa: BLE001 - a user's validator may raise anything
@@ -91,7 +78,7 @@ class LiveValue:
 
     @classmethod
     def of(cls, value: object, *, live: bool) -> object:
-        """Mark a field's value if it is live; `None` needs no mark."""
+        """Mark a field's value if it is live; ``None`` needs no mark."""
         return cls(value) if live and value is not None else value
 
 
@@ -136,7 +123,7 @@ def _hidden_problem(hidden: list[str]) -> str:
 
 
 def _init_only(cls: type[object], arguments: Mapping[str, str]) -> list[str]:
-    """The `InitVar`s of a dataclass: arguments whose value nobody keeps."""
+    """Each ``InitVar`` of a dataclass: arguments whose value nobody keeps."""
     hidden = cast("dict[str, dataclasses.Field[Any]]", vars(cls).get("__dataclass_fields__", {}))
     return [name for name, field in hidden.items() if name not in arguments and "InitVar" in repr(field)]
 
@@ -144,8 +131,8 @@ def _init_only(cls: type[object], arguments: Mapping[str, str]) -> list[str]:
 def types_of(cls: type[object]) -> dict[str, Any]:
     """The field types of an attrs class or dataclass.
 
-    A text annotation that cannot be resolved is a `TypeError` in an event class, and `Any` in other classes: those may
-    be a stranger's, and their objects are exact without annotations too.
+    A text annotation that cannot be resolved is a ``TypeError`` in an event class, and ``Any`` in other classes: those
+    may be a stranger's, and their objects are exact without annotations too.
     """
     if issubclass(cls, Event):
         return field_types(cls)
@@ -154,11 +141,6 @@ def types_of(cls: type[object]) -> dict[str, Any]:
     except Exception:  # noqa: BLE001 - evaluating a stranger's annotations may raise anything
         hints = {}
     return {name: hints.get(name, Any) for name in record_of(cls).arguments}
-
-
-def is_live(annotation: object) -> bool:
-    """Whether this is `Live[...]`."""
-    return get_origin(annotation) is Annotated and _LIVE_MARK in get_args(annotation)[1:]
 
 
 def mentioned(roots: Iterable[object]) -> list[type]:
@@ -195,7 +177,7 @@ def dump_member(value: enum.Enum) -> Plain:
 
 
 def load_member(cls: type[enum.Enum], plain: Plain) -> enum.Enum:
-    """The member that `dump_member` wrote."""
+    """The member that ``dump_member`` wrote."""
     member = cls.__members__.get(plain) if type(plain) is str else None
     if member is not None:
         return member

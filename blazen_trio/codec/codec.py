@@ -1,10 +1,10 @@
 """The codec of one workflow: what leaves the process, and what may come in.
 
-Three kinds of data go through it, all to and from plain data (see `plain`):
+Three kinds of data go through it, all to and from plain data (see ``plain``):
 
-* Values (`ctx.state`, recorded results, answers) say what they are: `to_plain`, `from_plain`.
-* Values read as a type that the reader names: `structure`.
-* Events, whose class says what their fields are: `event_to_plain`, `event_from_plain`.
+* Values (``ctx.state``, recorded results, answers) say what they are: ``to_plain``, ``from_plain``.
+* Values read as a type that the reader names: ``structure``.
+* Events, whose class says what their fields are: ``event_to_plain``, ``event_from_plain``.
 
 Each way is exact or an error. A codec never changes after it was made, so threads may share it.
 """
@@ -32,8 +32,6 @@ from blazen_trio.core.events import (
     UsageEvent,
 )
 
-__all__ = ["BUILT_IN_EVENTS", "Codec"]
-
 BUILT_IN_EVENTS: Final[tuple[type[Event], ...]] = (
     StartEvent,
     StopEvent,
@@ -55,9 +53,9 @@ _NAME_LENGTH_MAX: Final = 1_000
 class Codec:
     """Turns values and events into plain data and back, for the classes it was given.
 
-    `events` are event classes; `classes` are other attrs classes, dataclasses and Enums (a state type, say). What
-    their field types mention is known too. Two classes of one name are a `ValueError`; an annotation of an event class
-    that cannot be resolved is a `TypeError`. The library's own events are always known.
+    ``events`` are event classes; ``classes`` are other attrs classes, dataclasses and Enums (a state type, say). What
+    their field types mention is known too. Two classes of one name are a ``ValueError``; an annotation of an event
+    class that cannot be resolved is a ``TypeError``. The library's own events are always known.
     """
 
     def __init__(self, events: Iterable[type[Event]] = (), classes: Iterable[type] = ()) -> None:
@@ -69,7 +67,7 @@ class Codec:
     def to_plain(self, value: object, where: str) -> Plain:
         """The value as plain data that says what it is and shares nothing with it.
 
-        `where` begins the name of the place in an error: `state['seen']`. Raises `EncodeError`.
+        ``where`` begins the name of the place in an error: ``state['seen']``. Raises ``EncodeError``.
         """
         if type(value) is str and value.isascii():
             return value
@@ -84,7 +82,7 @@ class Codec:
             raise EncodeError(refused.type_name, where + refused.path, refused.problem) from None
 
     def from_plain(self, plain: Plain) -> object:
-        """A fresh value, equal to the one that was written and of the same type. Raises `DecodeError`."""
+        """A fresh value, equal to the one that was written and of the same type. Raises ``DecodeError``."""
         if type(plain) in SCALARS:
             return plain
         return Reader(self._tags).decode(plain)
@@ -92,15 +90,15 @@ class Codec:
     def structure(self, plain: Plain, type: object) -> Any:
         """Plain data as a value of this annotation, converting nothing.
 
-        Takes what `to_plain` wrote, and bare JSON too: an object of fields for an attrs class that the codec need not
-        know, a text for a `datetime`. Raises `DecodeError`.
+        Takes what ``to_plain`` wrote, and bare JSON too: an object of fields for an attrs class that the codec need not
+        know, a text for a ``datetime``. Raises ``DecodeError``.
         """
         return self._shapes.of(type).load(plain, Reader(self._tags))
 
     def event_to_plain(self, event: Event, live: Callable[[object], str] | None = None) -> dict[str, Plain]:
-        """An event as `{"event_type": wire name, "data": {field: ...}}`, each field as its annotation says.
+        """An event as ``{"event_type": wire name, "data": {field: ...}}``, each field as its annotation says.
 
-        `live` gives the session-ref key of an object in a `Live[T]` field. Raises `EncodeError` that names event,
+        ``live`` gives the session-ref key of an object in a ``Live[T]`` field. Raises ``EncodeError`` that names event,
         field and type; also for an event whose class the codec was not given.
         """
         name = type(event).event_type
@@ -116,9 +114,9 @@ class Codec:
     def event_from_plain(
         self, plain: Plain, live: Callable[[str], object] | None = None, *, dynamic: bool = False
     ) -> Event:
-        """The event that was written. An unknown class is an error, or a `DynamicEvent` if `dynamic` is set.
+        """The event that was written. An unknown class is an error, or a ``DynamicEvent`` if ``dynamic`` is set.
 
-        `live` gives the live object of a session-ref key; what it raises passes through. Raises `EventDecodeError`.
+        ``live`` gives the live object of a session-ref key; what it raises passes through. Raises ``EventDecodeError``.
         """
         name, data = _event_parts(plain)
         reader = Reader(self._tags, live)

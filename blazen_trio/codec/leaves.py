@@ -2,13 +2,13 @@
 
 The rules of this file:
 
-* One `Leaf` for a type: its tag, `dump` (value to content) and `load` (content to value). The same content is used
-  behind a marker (`{"__blazen_uuid__": "..."}`) and, bare, where an annotation says what it is.
-* `load(dump(value))` is equal to `value` and of the same type. What cannot keep that promise is refused by `dump`
-  with a `ValueError` that says why.
-* What is promised of the odd ones: a NaN keeps its bits; a `Decimal` its digits, exponent and sign (NaN included); a
-  `datetime` or `time` its `fold` and its zone, if that is `datetime.timezone` (offset and name) or a
-  `zoneinfo.ZoneInfo` made by key; a `UUID` its value, not its `is_safe`; a `Path` its parts.
+* One ``Leaf`` for a type: its tag, ``dump`` (value to content) and ``load`` (content to value). The same content is
+  used behind a marker (``{"__blazen_uuid__": "..."}``) and, bare, where an annotation says what it is.
+* ``load(dump(value))`` is equal to ``value`` and of the same type. What cannot keep that promise is refused by ``dump``
+  with a ``ValueError`` that says why.
+* What is promised of the odd ones: a NaN keeps its bits; a ``Decimal`` its digits, exponent and sign (NaN included); a
+  ``datetime`` or ``time`` its ``fold`` and its zone, if that is ``datetime.timezone`` (offset and name) or a
+  ``zoneinfo.ZoneInfo`` made by key; a ``UUID`` its value, not its ``is_safe``; a ``Path`` its parts.
 * Everything here takes time linear in the size of the value: ints are hexadecimal, so that neither the quadratic
   conversion nor the interpreter's limit of 4,300 digits is met.
 """
@@ -27,19 +27,6 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from blazen_trio.codec.plain import DecodeError, Plain
-
-__all__ = [
-    "LEAVES",
-    "LOADERS",
-    "Leaf",
-    "clean_text",
-    "dump_float",
-    "dump_int",
-    "dump_str",
-    "load_float",
-    "load_int",
-    "load_str",
-]
 
 
 @attrs.frozen
@@ -74,7 +61,7 @@ def _items(plain: Plain, length: int) -> list[Plain]:
 
 
 def _reading(load: Callable[[Plain], object], what: str) -> Callable[[Plain], object]:
-    """The same reader; whatever its parser raises becomes one `DecodeError`."""
+    """The same reader; whatever its parser raises becomes one ``DecodeError``."""
 
     def guarded(plain: Plain) -> object:
         try:
@@ -93,7 +80,7 @@ def dump_str(value: str) -> Plain:
 
 
 def load_str(plain: Plain) -> str:
-    """The text that `dump_str` wrote."""
+    """The text that ``dump_str`` wrote."""
     return base64.b64decode(_text(plain), validate=True).decode("utf-8", "surrogatepass")
 
 
@@ -103,7 +90,7 @@ def dump_int(value: int) -> Plain:
 
 
 def load_int(plain: Plain) -> int:
-    """The int that `dump_int` wrote."""
+    """The int that ``dump_int`` wrote."""
     text = _text(plain)
     value = int(text, 16)
     if hex(value) != text:
@@ -120,7 +107,7 @@ def dump_float(value: float) -> Plain:
 
 
 def load_float(plain: Plain) -> float:
-    """The float that `dump_float` wrote: never a finite one."""
+    """The float that ``dump_float`` wrote: never a finite one."""
     text = _text(plain)
     if text in _FLOAT_NAMES:
         return _FLOAT_NAMES[text]
@@ -152,13 +139,13 @@ def _load_bytearray(plain: Plain) -> bytearray:
 
 
 def _fixed_name(zone: timezone) -> str | None:
-    """The name given to a fixed zone, if it is not the usual `UTC+02:00`."""
+    """The name given to a fixed zone, if it is not the usual ``UTC+02:00``."""
     name = zone.tzname(None)
     return None if name == timezone(zone.utcoffset(None)).tzname(None) else name
 
 
 def _dump_zone(zone: tzinfo) -> Plain:
-    """A key of the zone database, or `[offset, name]` of a fixed zone."""
+    """A key of the zone database, or ``[offset, name]`` of a fixed zone."""
     if type(zone) is timezone:
         name = _fixed_name(zone)
         if name is None or clean_text(name):
@@ -177,7 +164,7 @@ def _load_zone(plain: Plain) -> tzinfo:
 
 
 def _dump_clock(value: datetime | time) -> Plain:
-    """ISO text where that says all, else `[ISO text without zone, fold, zone]`."""
+    """ISO text where that says all, else ``[ISO text without zone, fold, zone]``."""
     zone = value.tzinfo
     if value.fold == 0 and (zone is None or _is_iso(zone)):
         return value.isoformat()
@@ -185,7 +172,7 @@ def _dump_clock(value: datetime | time) -> Plain:
 
 
 def _is_iso(zone: tzinfo) -> bool:
-    """Whether ISO text says it all: Python reads `+00:00:00.000001` as UTC, so whole seconds only."""
+    """Whether ISO text says it all: Python reads ``+00:00:00.000001`` as UTC, so whole seconds only."""
     return type(zone) is timezone and _fixed_name(zone) is None and not zone.utcoffset(None).microseconds
 
 

@@ -2,63 +2,49 @@
 
 The rules of this file:
 
-* *Plain* is a tree of exactly `dict` (with `str` keys), `list`, `str`, `int` (64 bits, signed), finite `float`,
-  `bool` and `None`. No subclass of these is plain.
-* A *marker* is a dict with exactly one key, and that key starts with `__blazen_`. Nothing else is a marker, so most
-  of a user's dicts are told apart by their length alone. A user's own dict of that look is written as `DICT`.
+* *Plain* is a tree of exactly ``dict`` (with ``str`` keys), ``list``, ``str``, ``int`` (64 bits, signed), finite
+  ``float``, ``bool`` and ``None``. No subclass of these is plain.
+* A *marker* is a dict with exactly one key, and that key starts with ``__blazen_``. Nothing else is a marker, so most
+  of a user's dicts are told apart by their length alone. A user's own dict of that look is written as ``DICT``.
 * Each reading limit is a constant here, with its reason.
 """
 
-from typing import TypeAlias
-
-__all__ = [
-    "CONTAINER_COST",
-    "DEPTH_MAX",
-    "HASH_COLLISIONS_MAX",
-    "INT_MAX",
-    "INT_MIN",
-    "MARKER_PREFIX",
-    "READ_DEPTH_MAX",
-    "SESSION_REF",
-    "VALUES_MAX",
-    "DecodeError",
-    "Plain",
-]
+from typing import Final, TypeAlias
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 """A tree of JSON data; see the rules of this file."""
 
-MARKER_PREFIX = "__blazen_"
+MARKER_PREFIX: Final = "__blazen_"
 """The one key of a marker starts with this."""
 
-SESSION_REF = "__blazen_session_ref__"
+SESSION_REF: Final = "__blazen_session_ref__"
 """The marker of a live object: its content is the key in the session-ref registry."""
 
-DEPTH_MAX = 64
+DEPTH_MAX: Final = 64
 """Levels of nesting in one value. A cycle runs into it; Python's own stack (1,000 frames) is never in reach."""
 
-READ_DEPTH_MAX = 2 * DEPTH_MAX
+READ_DEPTH_MAX: Final = 2 * DEPTH_MAX
 """Levels in one value as it is read; more than were written, so that what was written can be read."""
 
-VALUES_MAX = 10_000_000
-"""Values in one value, a shared part counted each time: 60 lists `[a, a]` inside each other are 2**60 values."""
+VALUES_MAX: Final = 10_000_000
+"""Values in one value, a shared part counted each time: 60 lists ``[a, a]`` inside each other are 2**60 values."""
 
-CONTAINER_COST = 10
+CONTAINER_COST: Final = 10
 """A list or dict costs as much time to walk as this many values, and is counted so."""
 
-HASH_COLLISIONS_MAX = 1_000
+HASH_COLLISIONS_MAX: Final = 1_000
 """Equal hashes in one set or dict that is read. 100,000 ints made to collide would take minutes to insert."""
 
-INT_MIN = -(2**63)
-INT_MAX = 2**63 - 1
+INT_MIN: Final = -(2**63)
+INT_MAX: Final = 2**63 - 1
 """What JSON readers and MessagePack hold exactly; other ints are written as a marker."""
 
 
 class DecodeError(ValueError):
     """Plain data does not have the shape it should have.
 
-    `problem` says what is wrong; `path` leads from the outside to the place (`['seen'][3]`).
-    Whoever knows what was being read turns it into an `EventDecodeError` or a `SnapshotCorruptError`.
+    ``problem`` says what is wrong; ``path`` leads from the outside to the place (``['seen'][3]``).
+    Whoever knows what was being read turns it into an ``EventDecodeError`` or a ``SnapshotCorruptError``.
     """
 
     def __init__(self, problem: str, path: str = "") -> None:

@@ -4,10 +4,10 @@ The rules of this file:
 
 * A record (attrs class, dataclass, event) is written as an object of its fields, each in the shape of its annotation.
   A field with a default may be missing when it is read; an unknown field is an error.
-* Where a record is annotated but an instance of a subclass stands, that says what it is, as in `values`.
-* A union of records is written as the fields and `_type`, the class's name (the wire name of an event). In a union of
-  anything else a value says what it is; `T | None` is `T` or null.
-* What an annotation cannot check at run time (a type variable, a protocol, the items of a `Sequence[int]`) is left
+* Where a record is annotated but an instance of a subclass stands, that says what it is, as in ``values``.
+* A union of records is written as the fields and ``_type``, the class's name (the wire name of an event). In a union of
+  anything else a value says what it is; ``T | None`` is ``T`` or null.
+* What an annotation cannot check at run time (a type variable, a protocol, the items of a ``Sequence[int]``) is left
   open: the value says what it is, so it stays exact.
 * A shape is made when it is first needed and kept: a record may mention itself.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union, cast, get_args, get_origin, is_typeddict
 
-from blazen_trio.codec.classes import EVENT, OBJECT, Record, is_live, is_record, record_of, types_of
+from blazen_trio.codec.classes import EVENT, OBJECT, Record, is_record, record_of, types_of
 from blazen_trio.codec.leaves import LEAVES
 from blazen_trio.codec.plain import MARKER_PREFIX, DecodeError, Plain
 from blazen_trio.codec.shapes import (
@@ -41,9 +41,7 @@ from blazen_trio.codec.shapes import (
 )
 from blazen_trio.codec.values import DICT
 from blazen_trio.codec.walkers import Reader, Refused, Writer
-from blazen_trio.core.events import Event
-
-__all__ = ["RecordShape", "Shapes"]
+from blazen_trio.core.events import Event, is_live
 
 Scratch: TypeAlias = Callable[[], Writer]
 """Makes a writer whose work is thrown away: whether a value fits is whether it can be written."""
@@ -90,7 +88,7 @@ class RecordShape:
         raise refusal(value, self.record.name)
 
     def dump_fields(self, value: object, writer: Writer) -> dict[str, Plain]:
-        """Every field in its shape; raises `Refused`."""
+        """Every field in its shape; raises ``Refused``."""
         if self.record.problem:
             raise Refused(value, self.record.problem)
         fields = self.fields
@@ -106,7 +104,7 @@ class RecordShape:
         return written
 
     def load(self, plain: Plain, reader: Reader) -> object:
-        """The object with these fields; raises `DecodeError`."""
+        """The object with these fields; raises ``DecodeError``."""
         if type(plain) is dict and len(plain) == 1:
             (tag,) = plain
             if tag.startswith(MARKER_PREFIX):
@@ -123,7 +121,7 @@ class RecordShape:
         raise mismatch(value, self.record.name)
 
     def load_fields(self, plain: Plain, reader: Reader) -> object:
-        """The object with these fields; raises `DecodeError`."""
+        """The object with these fields; raises ``DecodeError``."""
         given = self.record.check(plain)
         fields = self.fields
         reader.enter()
@@ -139,7 +137,7 @@ class RecordShape:
 
 
 class UnionShape:
-    """A union: records by `_type`, all else by saying what it is."""
+    """A union: records by ``_type``, all else by saying what it is."""
 
     def __init__(self, annotation: object, records: list[RecordShape], others: list[Shape], scratch: Scratch) -> None:
         self._annotation = annotation
@@ -150,7 +148,7 @@ class UnionShape:
         self._scratch = scratch
 
     def dump(self, value: object, writer: Writer) -> Plain:
-        """The fields and `_type`, or the value saying what it is."""
+        """The fields and ``_type``, or the value saying what it is."""
         shape = self._by_class.get(type(value))
         if shape is not None:
             return {UNION_TAG: shape.record.name, **shape.dump_fields(value, writer)}
@@ -161,7 +159,7 @@ class UnionShape:
         return plain
 
     def load(self, plain: Plain, reader: Reader) -> object:
-        """The value that `dump` wrote; raises `DecodeError`."""
+        """The value that ``dump`` wrote; raises ``DecodeError``."""
         if type(plain) is dict and UNION_TAG in plain and self._by_name:
             name = plain[UNION_TAG]
             if type(name) is not str or name not in self._by_name:
@@ -177,7 +175,7 @@ class UnionShape:
         return value
 
     def _check(self, value: object) -> None:
-        """Whether one of the other members takes the value; raises `Refused`."""
+        """Whether one of the other members takes the value; raises ``Refused``."""
         if type(value) in self._scalars:
             return
         for shape in self._others:
@@ -273,7 +271,7 @@ def _is_tagged(cls: object) -> bool:
 
 
 def _can_be_tagged(records: list[RecordShape]) -> bool:
-    """Whether `_type` tells these apart, and is not the name of a field."""
+    """Whether ``_type`` tells these apart, and is not the name of a field."""
     names = {shape.record.name for shape in records}
     return len(names) == len(records) and not any(UNION_TAG in shape.record.arguments for shape in records)
 

@@ -2,12 +2,12 @@
 
 The rules of this file:
 
-* A `Shape` is how one annotation is written and read. Both ways take exactly the types that the annotation names and
-  convert nothing: no `"1"` for `int`, no `1.9` for `int`, no `1` for `bool`. One promotion, Python's own: an int stands
-  where `float` is written, and stays an int.
-* What the annotation says is not said again: a `datetime` is its text, a set a list, a member of an Enum its name. What
-  the annotation leaves open says what it is, as in `values`.
-* A shape also reads its own marked form, so that a value of `ctx.state` can be read as a type.
+* A ``Shape`` is how one annotation is written and read. Both ways take exactly the types that the annotation names and
+  convert nothing: no ``"1"`` for ``int``, no ``1.9`` for ``int``, no ``1`` for ``bool``. One promotion, Python's own:
+  an int stands where ``float`` is written, and stays an int.
+* What the annotation says is not said again: a ``datetime`` is its text, a set a list, a member of an Enum its name.
+  What the annotation leaves open says what it is, as in ``values``.
+* A shape also reads its own marked form, so that a value of ``ctx.state`` can be read as a type.
 """
 
 import enum
@@ -21,26 +21,6 @@ from blazen_trio.codec.leaves import Leaf
 from blazen_trio.codec.plain import SESSION_REF, DecodeError, Plain
 from blazen_trio.codec.values import DICT, FROZENSET, SET, TUPLE, distinct, encode_dict, encode_set, load_pairs
 from blazen_trio.codec.walkers import Encoder, Loader, Reader, Refused, Writer, is_flat
-
-__all__ = [
-    "ANYTHING",
-    "LIVE",
-    "Shape",
-    "dict_shape",
-    "enum_shape",
-    "leaf_shape",
-    "list_shape",
-    "mismatch",
-    "name_of",
-    "open_shape",
-    "optional_shape",
-    "refusal",
-    "row_shape",
-    "scalar_shape",
-    "set_shape",
-    "tuple_shape",
-    "unmarked",
-]
 
 
 @attrs.frozen
@@ -69,7 +49,7 @@ def name_of(annotation: object) -> str:
 
 
 def scalar_shape(*kinds: type) -> Shape:
-    """`str`, `int`, `float`, `bool`, `None`: themselves, or their marker where JSON cannot hold them."""
+    """``str``, ``int``, ``float``, ``bool``, ``None``: themselves, or their marker where JSON cannot hold them."""
     expected = kinds[0].__name__
 
     def dump(value: object, writer: Writer) -> Plain:
@@ -152,14 +132,14 @@ def _dump_live(value: object, writer: Writer) -> Plain:
 
 
 ANYTHING: Final = Shape(lambda value, writer: writer.encode(value), lambda plain, reader: reader.decode(plain))
-"""`Any` and `object`: the value says what it is."""
+"""``Any`` and ``object``: the value says what it is."""
 
 LIVE: Final = Shape(_dump_live, _load_live)
-"""`Live[T]`: a session ref, or `None`."""
+"""``Live[T]``: a session ref, or ``None``."""
 
 
 def optional_shape(item: Shape) -> Shape:
-    """`T | None`."""
+    """``T | None``."""
 
     def dump(value: object, writer: Writer) -> Plain:
         return None if value is None else item.dump(value, writer)
@@ -171,7 +151,7 @@ def optional_shape(item: Shape) -> Shape:
 
 
 def list_shape(item: Shape) -> Shape:
-    """`list[T]`."""
+    """``list[T]``."""
     one_kind = frozenset({item.scalar})
 
     def dump(value: list[Any], writer: Writer) -> Plain:
@@ -190,7 +170,7 @@ def list_shape(item: Shape) -> Shape:
 
 
 def row_shape(item: Shape) -> Shape:
-    """`tuple[T, ...]`."""
+    """``tuple[T, ...]``."""
 
     def dump(value: tuple[Any, ...], writer: Writer) -> Plain:
         if type(value) is not tuple:
@@ -201,7 +181,7 @@ def row_shape(item: Shape) -> Shape:
 
 
 def tuple_shape(items: list[Shape]) -> Shape:
-    """`tuple[A, B]`: each place has its own shape."""
+    """``tuple[A, B]``: each place has its own shape."""
 
     def dump(value: tuple[Any, ...], writer: Writer) -> Plain:
         if type(value) is not tuple or len(value) != len(items):
@@ -220,7 +200,7 @@ def tuple_shape(items: list[Shape]) -> Shape:
 
 
 def set_shape(kind: type[Any], item: Shape) -> Shape:
-    """`set[T]` or `frozenset[T]`."""
+    """``set[T]`` or ``frozenset[T]``."""
     tag = {"set": SET, "frozenset": FROZENSET}[kind.__name__]
 
     def dump(value: object, writer: Writer) -> Plain:
@@ -235,7 +215,7 @@ def set_shape(kind: type[Any], item: Shape) -> Shape:
 
 
 def dict_shape(key: Shape, item: Shape) -> Shape:
-    """`dict[K, V]`: an object if all keys are texts, else pairs behind a marker."""
+    """``dict[K, V]``: an object if all keys are texts, else pairs behind a marker."""
     any_text = key.scalar is str
 
     def dump(value: dict[Any, Any], writer: Writer) -> Plain:

@@ -2,10 +2,11 @@
 
 The rules of this file:
 
-* Writing is msgspec alone. What is given must be plain (see `plain`); numbers and texts come back exactly.
+* Writing is msgspec alone. What is given must be plain (see ``plain``); numbers and texts come back exactly.
 * Reading is msgspec, and then what msgspec lets pass: keys that stand twice in one object, nesting, and in MessagePack
   also bytes, dates, extensions, keys that are no texts, NaN. Malformed or trailing data, NaN literals, numbers out of
-  range (an int of 4,301 digits too), lone surrogates and bad UTF-8 are msgspec's own errors. Each is one `DecodeError`.
+  range (an int of 4,301 digits too), lone surrogates and bad UTF-8 are msgspec's own errors. Each is one
+  ``DecodeError``.
 * Each check is linear in the size of the data, which is limited.
 * A key that stands twice leaves no trace in what is read, so what is read is held against the text. If it cannot be
   written any shorter than the text is, or is the same text when it is written again, nothing was lost. Only text of
@@ -25,8 +26,6 @@ from msgspec import msgpack as msgpack_codec
 from blazen_trio.codec.plain import DecodeError, Plain
 from blazen_trio.codec.walkers import SCALARS
 from blazen_trio.core.errors import EncodeError
-
-__all__ = ["BYTES_MAX", "NESTING_MAX", "from_json", "from_msgpack", "to_json", "to_msgpack"]
 
 BYTES_MAX: Final = 1024**3
 """Bytes of one text: more is no state but a file. What comes from strangers gets a smaller limit from its reader."""
@@ -52,7 +51,7 @@ def to_json(plain: Plain) -> str:
 
 
 def to_msgpack(plain: Plain) -> bytes:
-    """Plain data as MessagePack. Raises `EncodeError` for an int over 64 bits, which only foreign JSON can bring in."""
+    """Plain data as MessagePack. Raises ``EncodeError`` for an int over 64 bits: only foreign JSON brings one in."""
     try:
         return msgpack_codec.encode(plain)
     except OverflowError:
@@ -60,7 +59,7 @@ def to_msgpack(plain: Plain) -> bytes:
 
 
 def from_json(text: str | bytes, bytes_max: int = BYTES_MAX) -> Plain:
-    """Read JSON; raises `DecodeError` for anything that is not exactly one plain value within the limits."""
+    """Read JSON; raises ``DecodeError`` for anything that is not exactly one plain value within the limits."""
     data = _utf8(text)
     _check_size(data, bytes_max)
     plain: Plain = _decoded(json_codec.decode, data, "JSON")
@@ -70,7 +69,7 @@ def from_json(text: str | bytes, bytes_max: int = BYTES_MAX) -> Plain:
 
 
 def from_msgpack(data: bytes, bytes_max: int = BYTES_MAX) -> Plain:
-    """Read MessagePack that `to_msgpack` wrote; raises `DecodeError` for anything else."""
+    """Read MessagePack that ``to_msgpack`` wrote; raises ``DecodeError`` for anything else."""
     _check_size(data, bytes_max)
     plain: Plain = _decoded(msgpack_codec.decode, data, "MessagePack")
     _check_kinds(plain)
@@ -80,7 +79,7 @@ def from_msgpack(data: bytes, bytes_max: int = BYTES_MAX) -> Plain:
 
 
 def _utf8(text: str | bytes) -> str | bytes:
-    """The same text, one byte for each item of it: an ASCII `str` need not be copied."""
+    """The same text, one byte for each item of it: an ASCII ``str`` need not be copied."""
     if isinstance(text, bytes) or text.isascii():
         return text
     try:
@@ -108,7 +107,7 @@ def _children(container: Any) -> Collection[Any]:
 
 
 def _containers(plain: Any) -> list[Any]:
-    """All lists and dicts in the data, from the outside in; raises `DecodeError` if they are nested too deep."""
+    """All lists and dicts in the data, from the outside in; raises ``DecodeError`` if they are nested too deep."""
     level = [] if type(plain) in SCALARS else [plain]
     found: list[Any] = []
     for _ in range(NESTING_MAX):
@@ -183,7 +182,7 @@ def _texts_length(texts: list[str], *, bare: bool) -> int:
 
 
 def _least_number(value: float | None) -> int:
-    """The least length of a number: all digits of its shortest form are needed, and for a float one `.` or `e`."""
+    """The least length of a number: all digits of its shortest form are needed, and for a float one ``.`` or ``e``."""
     text = json_codec.encode(value).decode()
     if type(value) is not float:
         return len(text)

@@ -3,7 +3,7 @@
 The rules of this file:
 
 * Values are told apart by their exact class, through one dict. A subclass of a built-in type is another type: an
-  `OrderedDict`, a named tuple or a `str` subclass is refused, not turned into its base.
+  ``OrderedDict``, a named tuple or a ``str`` subclass is refused, not turned into its base.
 * What is written shares nothing mutable with the value, and what is read is new each time. A part that stands in two
   places is written twice; a cycle is refused.
 * A dict is written as it is if its keys are texts (and it is no marker look-alike), else as a list of pairs. Order is
@@ -18,19 +18,6 @@ from typing import Any, Final
 from blazen_trio.codec.leaves import LEAVES, LOADERS, Leaf, clean_text, dump_float, dump_int, dump_str
 from blazen_trio.codec.plain import HASH_COLLISIONS_MAX, INT_MAX, INT_MIN, MARKER_PREFIX, DecodeError, Plain
 from blazen_trio.codec.walkers import Encoder, Loader, Reader, Refused, Writer, segment
-
-__all__ = [
-    "DICT",
-    "ENCODERS",
-    "FROZENSET",
-    "SET",
-    "TAGS",
-    "TUPLE",
-    "distinct",
-    "encode_dict",
-    "encode_set",
-    "load_pairs",
-]
 
 DICT: Final = "__blazen_dict__"
 """The tag of a dict that is written as pairs."""

@@ -7,8 +7,8 @@ The rules of this file:
   that is shared over and over can exhaust stack, memory or time.
 * A failure starts as what is wrong with one value, and gathers its path on the way out: no path is kept while
   everything is well.
-* They are on the hot path: every `ctx.state[...] = ...` and every read goes through here. So a flat list or dict (only
-  texts, numbers, `None`) is checked and copied in C, and only the rest is walked.
+* They are on the hot path: every ``ctx.state[...] = ...`` and every read goes through here. So a flat list or dict
+  (only texts, numbers, ``None``) is checked and copied in C, and only the rest is walked.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -26,8 +26,6 @@ from blazen_trio.codec.plain import (
     DecodeError,
     Plain,
 )
-
-__all__ = ["SCALARS", "Encoder", "Loader", "Reader", "Refused", "Writer", "flat_copy", "is_flat", "segment"]
 
 Encoder: TypeAlias = Callable[[Any, "Writer"], Plain]
 """Writes a value of a known kind."""
@@ -50,7 +48,7 @@ _ONE_KIND: Final[Mapping[frozenset[type], Callable[[Any], bool]]] = {
 
 
 class Refused(Exception):  # noqa: N818 - a signal inside the codec: it becomes an EncodeError that names the place
-    """This value cannot be written; `path` grows on the way out."""
+    """This value cannot be written; ``path`` grows on the way out."""
 
     def __init__(self, value: object, problem: str) -> None:
         super().__init__(problem)
@@ -65,7 +63,7 @@ class Refused(Exception):  # noqa: N818 - a signal inside the codec: it becomes 
 
 
 def segment(key: object) -> str:
-    """One step of a path: `['seen']` or `[3]`, cut if it is long."""
+    """One step of a path: ``['seen']`` or ``[3]``, cut if it is long."""
     try:
         text = repr(key)
     except Exception:  # noqa: BLE001 - a user's repr may raise anything, and the error at hand matters more
@@ -94,7 +92,7 @@ def _each_exact(items: Iterable[object]) -> bool:
 
 
 def flat_copy(value: object) -> list[Plain] | dict[str, Plain] | None:
-    """A copy of a list or dict that is plain and flat; `None` if it has to be walked."""
+    """A copy of a list or dict that is plain and flat; ``None`` if it has to be walked."""
     kind = type(value)
     if kind is dict:
         mapping = cast("dict[Any, Any]", value)
@@ -110,7 +108,7 @@ def _clean_keys(mapping: dict[Any, object]) -> bool:
 
 
 class Writer:
-    """One walk over one value. `live` gives the registry's key of a live object."""
+    """One walk over one value. ``live`` gives the registry's key of a live object."""
 
     __slots__ = ("_depth", "_encoders", "_left", "_live")
 
@@ -121,7 +119,7 @@ class Writer:
         self._left = VALUES_MAX
 
     def encode(self, value: object) -> Plain:
-        """The plain form of any value, saying what it is; raises `Refused`."""
+        """The plain form of any value, saying what it is; raises ``Refused``."""
         if type(value) is str and value.isascii():
             return value
         kind = type(value)
@@ -131,13 +129,13 @@ class Writer:
         return encoder(value, self)
 
     def flat(self, value: list[Any] | dict[Any, Any]) -> list[Plain] | dict[str, Plain] | None:
-        """A copy of a list or dict that is plain and flat; `None` if it has to be walked."""
+        """A copy of a list or dict that is plain and flat; ``None`` if it has to be walked."""
         self.enter(value)
         self._depth -= 1
         return flat_copy(value)
 
     def items(self, values: Collection[object], encoder: Encoder | None = None) -> list[Plain]:
-        """The plain forms of the items of one container; `encoder` knows what they have to be."""
+        """The plain forms of the items of one container; ``encoder`` knows what they have to be."""
         self.enter(values)
         encode = self._with(encoder)
         written: list[Plain] = []
@@ -164,7 +162,7 @@ class Writer:
         return written
 
     def enter(self, container: Collection[object]) -> None:
-        """Go one level down; `leave` undoes it."""
+        """Go one level down; ``leave`` undoes it."""
         self._depth += 1
         self._left -= len(container) + CONTAINER_COST
         if self._depth > DEPTH_MAX:
@@ -194,7 +192,7 @@ def _advice(kind: type) -> str:
 
 
 class Reader:
-    """One walk over plain data. `live` gives the live object behind a key of the registry."""
+    """One walk over plain data. ``live`` gives the live object behind a key of the registry."""
 
     __slots__ = ("_depth", "_live", "_tags")
 
@@ -204,7 +202,7 @@ class Reader:
         self._depth = 0
 
     def decode(self, plain: Plain) -> object:
-        """The value of plain data that says what it is; raises `DecodeError`."""
+        """The value of plain data that says what it is; raises ``DecodeError``."""
         if type(plain) in SCALARS:
             return plain
         if type(plain) is list:
@@ -218,7 +216,7 @@ class Reader:
         return self.fields(plain)
 
     def items(self, plain: Plain, loader: Loader | None = None) -> list[Any]:
-        """The values in a list; `loader` knows what they have to be."""
+        """The values in a list; ``loader`` knows what they have to be."""
         if type(plain) is not list:
             raise DecodeError(f"expected a list, got {type(plain).__name__}")
         if loader is None and SCALARS.issuperset(map(type, plain)):
@@ -253,7 +251,7 @@ class Reader:
         return read
 
     def enter(self) -> None:
-        """Go one level down; `leave` undoes it."""
+        """Go one level down; ``leave`` undoes it."""
         self._depth += 1
         if self._depth > READ_DEPTH_MAX:
             raise DecodeError(f"nested more than {DEPTH_MAX} levels deep")

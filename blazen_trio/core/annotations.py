@@ -22,17 +22,17 @@ from typing import Annotated, Any, Final, Never, NoReturn, Union, get_args, get_
 
 import attrs
 
-from blazen_trio.core.events import Event
+from blazen_trio.core.events import Event, is_event_class
 
-type_unions: Final[tuple[object, ...]] = (Union, types.UnionType)
+_UNIONS: Final[tuple[object, ...]] = (Union, types.UnionType)
 
-_STREAMS = (
+_STREAMS: Final = (
     collections.abc.AsyncIterator,
     collections.abc.AsyncGenerator,
     collections.abc.AsyncIterable,
 )
-_NOTHING = (None, type(None), Never, NoReturn)
-_ANYTHING = (Any, object, inspect.Signature.empty)
+_NOTHING: Final = (None, type(None), Never, NoReturn)
+_ANYTHING: Final = (Any, object, inspect.Signature.empty)
 
 
 class ContextParameter:
@@ -57,7 +57,7 @@ class Emits:
         return Emits(self.single + other.single, self.many + other.many)
 
 
-ANY_EVENT = Emits(single=(Event,), many=(Event,))
+ANY_EVENT: Final = Emits(single=(Event,), many=(Event,))
 
 
 @attrs.frozen
@@ -130,10 +130,16 @@ def _type_hints(function: Callable[..., object], names: Mapping[str, object] | N
         return typing.get_type_hints(plain, localns=local, include_extras=True)
 
 
-def _plain(function: Any) -> Callable[..., object]:
-    """The function that carries the annotations: below a bound method, a partial or a callable object."""
+def without_partial(function: Any) -> Any:
+    """What a ``functools.partial`` calls in the end; anything else as it is."""
     while hasattr(function, "func"):
         function = function.func
+    return function
+
+
+def _plain(function: Any) -> Callable[..., object]:
+    """The function that carries the annotations: below a bound method, a partial or a callable object."""
+    function = without_partial(function)
     if isinstance(function, types.MethodType):
         return function.__func__
     return function if isinstance(function, types.FunctionType) else type(function).__call__
@@ -162,11 +168,10 @@ def _check_annotated(
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     for each in parameters:
         if each.name not in hints and each.default is each.empty and each.kind not in variadic:
-            message = (
+            raise TypeError(
                 f"parameter {each.name!r} of step function {getattr(function, '__qualname__', function)!s} has no "
                 "annotation; annotate it with the event class it takes, or with Context"
             )
-            raise TypeError(message)
 
 
 def _check_parameters(
@@ -174,15 +179,13 @@ def _check_parameters(
 ) -> None:
     name = getattr(function, "__qualname__", repr(function))
     if len(contexts) > 1:
-        message = f"step function {name} has {len(contexts)} Context parameters; leave one"
-        raise TypeError(message)
+        raise TypeError(f"step function {name} has {len(contexts)} Context parameters; leave one")
     if len(events) != 1:
         found = ", ".join(p.name for p in events) or "none"
-        message = (
+        raise TypeError(
             f"step function {name} needs exactly one parameter annotated with an event class, a union of event "
             f"classes or list[EventClass]; found: {found}"
         )
-        raise TypeError(message)
 
 
 def _only_by_keyword(parameters: list[inspect.Parameter]) -> frozenset[str]:
@@ -206,12 +209,11 @@ def _read_event(name: str, annotation: object) -> tuple[tuple[type[Event], ...],
 def _event_classes(name: str, annotation: object) -> tuple[type[Event], ...]:
     classes = [_bare(part) for part in _union_parts(annotation)]
     for each in classes:
-        if not _is_event_class(each):
-            message = (
+        if not is_event_class(each):
+            raise TypeError(
                 f"{name!r} is annotated with {_show(each)}, which is no event class; "
                 "write an Event subclass, a union of them, or list[EventClass]"
             )
-            raise TypeError(message)
     return tuple(dict.fromkeys(typing.cast("list[type[Event]]", classes)))
 
 
@@ -229,8 +231,8 @@ def _read_result_part(part: object) -> Emits:
         return Emits()
     if part in _ANYTHING:
         return ANY_EVENT
-    if _is_event_class(part):
-        return Emits(single=(typing.cast("type[Event]", part),))
+    if is_event_class(part):
+        return Emits(single=(part,))
     origin, arguments = get_origin(part), get_args(part)
     if part in (list, tuple):
         return Emits(many=(Event,))
@@ -238,11 +240,10 @@ def _read_result_part(part: object) -> Emits:
         return Emits(many=_members(tuple(a for a in arguments if a is not Ellipsis)))
     if origin in _STREAMS:
         return Emits(many=_members(arguments[:1]))
-    message = (
+    raise TypeError(
         f"the return annotation has {_show(part)}; a step returns an event class, None, "
         "list[EventClass], tuple[EventClass, ...] or AsyncIterator[EventClass]"
     )
-    raise TypeError(message)
 
 
 def _members(arguments: tuple[object, ...]) -> tuple[type[Event], ...]:
@@ -255,7 +256,7 @@ def _members(arguments: tuple[object, ...]) -> tuple[type[Event], ...]:
 
 
 def _union_parts(annotation: object) -> tuple[object, ...]:
-    return get_args(annotation) if get_origin(annotation) in type_unions else (annotation,)
+    return get_args(annotation) if get_origin(annotation) in _UNIONS else (annotation,)
 
 
 def _bare(annotation: Any) -> object:
@@ -267,10 +268,6 @@ def _bare(annotation: Any) -> object:
             annotation = annotation.__value__
         else:
             return annotation
-
-
-def _is_event_class(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, Event)
 
 
 def _show(annotation: object) -> str:

@@ -4,7 +4,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import attrs
 
@@ -15,14 +15,18 @@ from blazen_trio.core.plans import StepPlan
 if TYPE_CHECKING:
     from blazen_trio.core.scopes import Scope
 
-Order = tuple[int, ...]
+Order: TypeAlias = tuple[int, ...]
 """The place of an event among the items of its fan-out; what descends from an item keeps its place."""
 
 
 class Lane:
     """One step's calls in one run: how many run, and those that wait for a slot, oldest first.
 
-    What waits is a ``Call``, or a ``Batch`` that stands for many.
+    Attributes:
+        limit: calls that may run at once.
+        is_shared: a limiter that is not the run's own has a say, too: each call needs a token of it.
+        slot_asked: the runner was asked for such a token and has not answered yet.
+        waiting: a ``Call`` each, or a ``Batch`` that stands for many; ``None`` while nothing ever waited.
     """
 
     __slots__ = ("is_shared", "limit", "plan", "running", "slot_asked", "waiting")

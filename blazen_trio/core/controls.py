@@ -8,8 +8,8 @@ from typing import Final
 
 from blazen_trio.core.calls import Origin
 from blazen_trio.core.dispatch import Dispatcher, Handlers
-from blazen_trio.core.effects import CancelCalls, CancelTimer, Reject, SetTimer, WithdrawSlot
-from blazen_trio.core.errors import RunClosedError, WorkflowAbortedError, WorkflowTimeoutError
+from blazen_trio.core.effects import CancelCalls, CancelTimer, SetTimer, WithdrawSlot
+from blazen_trio.core.errors import WorkflowAbortedError, WorkflowTimeoutError
 from blazen_trio.core.ids import ROOT_ID
 from blazen_trio.core.messages import (
     AbortRequested,
@@ -22,6 +22,7 @@ from blazen_trio.core.messages import (
     RunStarted,
 )
 from blazen_trio.core.outcomes import put_back
+from blazen_trio.core.records import is_closed
 from blazen_trio.core.status import RunStatus
 
 
@@ -39,7 +40,7 @@ def started(machine: Dispatcher, message: RunStarted) -> None:
 def paused(machine: Dispatcher, message: PauseRequested) -> None:
     """Stop dispatch at once. What runs may end, or is cancelled and put back; then the run is quiet."""
     state = machine.state
-    if _is_closed(machine, "pause"):
+    if is_closed(machine, "pause"):
         return
     machine.now = message.at
     if state.status is not RunStatus.PAUSED:
@@ -70,7 +71,7 @@ def _stop_dispatch(machine: Dispatcher) -> None:
 def resumed(machine: Dispatcher, message: ResumeRequested) -> None:
     """Go on: waits take up what remained of them, then what was queued is routed, in order."""
     state = machine.state
-    if _is_closed(machine, "resume_in_place") or state.status is not RunStatus.PAUSED:
+    if is_closed(machine, "resume_in_place") or state.status is not RunStatus.PAUSED:
         return
     machine.now = message.at
     state.status = RunStatus.RUNNING
@@ -146,14 +147,6 @@ def released(machine: Dispatcher, message: DispatchReleased) -> None:
     if state.outcome is None and state.status is not RunStatus.PAUSED:
         machine.is_stopped = False
         machine.refill_all()
-
-
-def _is_closed(machine: Dispatcher, verb: str) -> bool:
-    state = machine.state
-    if state.outcome is None:
-        return False
-    machine.effects.append(Reject(RunClosedError(verb, state.status.value, state.run_id)))
-    return True
 
 
 HANDLERS: Final[Handlers] = {

@@ -1,28 +1,21 @@
 """A workflow's definition: its steps and options, checked, with the tables the machine works from. Immutable."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Final, TypeAlias, TypedDict
 
 import attrs
 
 from blazen_trio.core.errors import WorkflowValidationError
-from blazen_trio.core.events import (
-    Event,
-    InputRequestEvent,
-    InputResponseEvent,
-    StartEvent,
-    StepFailedEvent,
-    StopEvent,
-)
+from blazen_trio.core.events import Event, InputRequestEvent, InputResponseEvent
 from blazen_trio.core.plans import StepPlan, compile_plans
 from blazen_trio.core.retry import RetryConfig
 from blazen_trio.core.routing import Routing
 from blazen_trio.core.steps import Step
-from blazen_trio.core.validation import definition_problems, read_steps
+from blazen_trio.core.validation import definition_problems, named_classes, read_steps
 
-InputHandler = Callable[[InputRequestEvent], Awaitable[object]]
+InputHandler: TypeAlias = Callable[[InputRequestEvent], Awaitable[object]]
 
-HANDLER_STEP = "input_handler"
+HANDLER_STEP: Final = "input_handler"
 """The name of the step that the engine makes of ``input_handler``."""
 
 
@@ -64,6 +57,14 @@ class OptionKeywords(TypedDict, total=False):
 class WorkflowDefinition:
     """Steps and options that fit together, and the tables made of them.
 
+    Attributes:
+        plans: what the engine needs of each step, in the order of ``steps``; last that of ``input_handler``, if any.
+        routing: where events go.
+        has_timeouts: whether any step has a timeout of its own.
+        recoveries: by plan index, the step that takes its failures.
+        expected: by plan index, the joins (their indexes) that each of its fan-outs must run.
+        event_classes: by wire name, all event classes that the workflow mentions.
+
     Raises:
         WorkflowValidationError: with every problem at once, each with its fix.
     """
@@ -86,20 +87,8 @@ class WorkflowDefinition:
         self.has_timeouts: bool = any(plan.timeout_s is not None for plan in self.plans)
         self.expected: tuple[tuple[int, ...], ...] = tuple(map(self.routing.expected_joins, announced))
         self.event_classes: Mapping[str, type[Event]] = {
-            each.event_type: each for each in _all_classes(self.steps, options.events)
+            each.event_type: each for each in named_classes(self.steps, options) if each is not Event
         }
-
-
-_BUILT_IN = (StartEvent, StopEvent, InputRequestEvent, InputResponseEvent, StepFailedEvent)
-
-
-def _all_classes(steps: Iterable[Step], declared: Iterable[type[Event]]) -> Iterable[type[Event]]:
-    found: dict[type[Event], None] = dict.fromkeys(_BUILT_IN)
-    for each in steps:
-        found.update(dict.fromkeys((*each.accepts, *each.emits, *each.sends)))
-    found.update(dict.fromkeys(declared))
-    found.pop(Event, None)
-    return found
 
 
 def _handler_steps(handler: InputHandler | None) -> tuple[Step, ...]:
@@ -109,5 +98,4 @@ def _handler_steps(handler: InputHandler | None) -> tuple[Step, ...]:
     async def answer(event: InputRequestEvent) -> InputResponseEvent:
         return InputResponseEvent(event.request_id, await handler(event))
 
-    made: Any = Step(name=HANDLER_STEP, function=answer).resolved()
-    return (made,)
+    return (Step(name=HANDLER_STEP, function=answer).resolved(),)

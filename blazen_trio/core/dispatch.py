@@ -6,7 +6,7 @@ told). Each verb changes the state and appends effects; none of them calls user 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from blazen_trio.core.calls import Batch, Call, Order, Origin
 from blazen_trio.core.effects import OfferEvent, WakeTask
@@ -19,7 +19,7 @@ from blazen_trio.core.routing import Route
 from blazen_trio.core.scheduling import Scheduler
 from blazen_trio.core.state import Emission, Question
 
-Handlers = dict[type, Callable[["Dispatcher", Any], None]]
+Handlers: TypeAlias = dict[type, Callable[["Dispatcher", Any], None]]
 """What is done with a message, by its class."""
 
 
@@ -35,7 +35,7 @@ class Dispatcher(Scheduler):
         state = self.state
         state.emitted += 1
         if state.status is PAUSED:
-            self._queue(Emission((event,), origin, is_fan_out=False))
+            self._queue(Emission((event,), origin, is_fan_out=False, source=state.last_step))
             return
         route = self.routes[event.__class__]
         if self.is_watched:
@@ -65,7 +65,7 @@ class Dispatcher(Scheduler):
     def route_items(self, events: Sequence[Event], origin: Origin) -> None:
         """Bring the items of a fan-out to everybody who accepts them; ``origin`` is that of the first."""
         self.state.emitted += len(events)
-        emission = Emission(events, origin, is_fan_out=True)
+        emission = Emission(events, origin, is_fan_out=True, source=self.state.last_step)
         if not self._has_room(len(events)):
             return
         if self.state.status is PAUSED:
@@ -77,6 +77,7 @@ class Dispatcher(Scheduler):
         """Route what was queued while the run was paused."""
         self.state.alive -= 1
         self.state.queued -= len(emission.events) - 1
+        self.state.last_step = emission.source
         if emission.is_fan_out:
             self._route_batches(emission)
         else:
@@ -103,8 +104,9 @@ class Dispatcher(Scheduler):
         takers = len(route.plans) + len(route.joins)
         if takers > 1 and not self._has_room(takers):
             return
+        is_ordered = takers > 1 and origin.scope.parent is not None  # no join runs for the run itself, however long
         for plan in route.plans:
-            self._call(plan, event, origin, (*origin.order, plan.index) if takers > 1 else origin.order)
+            self._call(plan, event, origin, (*origin.order, plan.index) if is_ordered else origin.order)
         for join in route.joins:
             self._collect(join, event, origin)
         self._serve_others(route, event, origin)

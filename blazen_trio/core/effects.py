@@ -1,6 +1,6 @@
 """What the runner shall do: effects of the machine, in the imperative, carried out in the order given."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -136,7 +136,7 @@ class Finish:
     outcome: Outcome
 
 
-Effect = (
+Effect: TypeAlias = (
     StartStep
     | Publish
     | WakeTask

@@ -1,13 +1,13 @@
-"""Every error of the library, under one root: `WorkflowError`.
+"""Every error of the library, under one root: ``WorkflowError``.
 
 The rules of this file:
 
-* An error carries what a program needs as typed attributes; `str()` says what happened, where, and what to do.
-* `run_id` is left out of the message while it is `None`: errors are often born where no run is known yet.
-* Every error pickles, and `copy.copy` gives an independent one with the same attributes, notes and cause, but
+* An error carries what a program needs as typed attributes; ``str()`` says what happened, where, and what to do.
+* ``run_id`` is left out of the message while it is ``None``: errors are often born where no run is known yet.
+* Every error pickles, and ``copy.copy`` gives an independent one with the same attributes, notes and cause, but
   without the traceback. Each waiter of a run gets such a copy: one shared object would collect the frames of all.
-* A pickled error does not take its `__cause__` along: foreign exceptions need not pickle. What matters of a cause
-  is kept as text in `error`, made by `describe_exception`.
+* A pickled error does not take its ``__cause__`` along: foreign exceptions need not pickle. What matters of a cause
+  is kept as text in ``error``, made by ``describe_exception``.
 """
 
 from collections.abc import Iterable
@@ -21,9 +21,9 @@ _CUT: Final = "..."
 
 
 def describe_exception(error: BaseException) -> str:
-    """Give `"ValueError: text"` for any exception; never fails, whatever the `str()` of that exception does.
+    """``"ValueError: text"`` for any exception; never fails, whatever the ``str()`` of that exception does.
 
-    The text is cut at `ERROR_TEXT_CHARS_MAX` characters. Lone surrogates are escaped, so it always encodes to UTF-8.
+    The text is cut at ``ERROR_TEXT_CHARS_MAX`` characters. Lone surrogates are escaped, so it always encodes to UTF-8.
     """
     text = _text_of(error)
     described = f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -41,7 +41,7 @@ def _text_of(error: BaseException) -> str:
 
 
 def _revive(cls: type["WorkflowError"], args: tuple[object, ...], attributes: dict[str, object]) -> "WorkflowError":
-    """Rebuild an error without its `__init__`, whose signature need not be that of `args`."""
+    """Rebuild an error without its ``__init__``, whose signature need not be that of ``args``."""
     error = cls.__new__(cls, *args)
     error.__dict__.update(attributes)
     return error
@@ -75,7 +75,7 @@ class WorkflowError(Exception):
         return _revive, (type(self), self.args, dict(self.__dict__))
 
     def __copy__(self) -> Self:
-        """Give an independent error: same attributes, notes and cause, no traceback."""
+        """An independent error: same attributes, notes and cause, no traceback."""
         clone = type(self).__new__(type(self), *self.args)
         clone.__dict__.update(self.__dict__)
         if hasattr(self, "__notes__"):
@@ -137,7 +137,7 @@ class NoHandlerError(WorkflowError):
 
 @attrs.define(eq=False, slots=False)
 class StepFailedError(WorkflowError):
-    """A step failed for good. The exception of the last attempt is the `__cause__`, its text is `error`."""
+    """A step failed for good. The exception of the last attempt is the ``__cause__``, its text is ``error``."""
 
     step_name: str
     attempts: int = 1
@@ -154,7 +154,7 @@ class StepFailedError(WorkflowError):
 
 @attrs.define(eq=False, slots=False)
 class StepTimeoutError(WorkflowError):
-    """One attempt of a step took longer than its `timeout` (seconds)."""
+    """One attempt of a step took longer than its ``timeout`` (seconds)."""
 
     step_name: str
     timeout: float
@@ -171,7 +171,7 @@ class StepTimeoutError(WorkflowError):
 
 @attrs.define(eq=False, slots=False)
 class StepResultError(WorkflowError, TypeError):
-    """A step returned what it may not. An addition to the contract; also a `TypeError`."""
+    """A step returned what it may not. An addition to the contract; also a ``TypeError``."""
 
     step_name: str
     problem: str
@@ -185,7 +185,7 @@ class StepResultError(WorkflowError, TypeError):
 
 @attrs.define(eq=False, slots=False)
 class SubWorkflowError(WorkflowError):
-    """A workflow that runs as a step failed; its error is the `__cause__`, the text of it is `error`."""
+    """A workflow that runs as a step failed; its error is the ``__cause__``, the text of it is ``error``."""
 
     step_name: str
     workflow_name: str
@@ -210,7 +210,7 @@ class EventLimitError(WorkflowError):
         step = f", passed by step {self.step_name!r}" if self.step_name is not None else ""
         return (
             f"more than {self.limit} {self.what}{_in_run(self.run_id)}{step}; does a step emit without end? "
-            "If so many are meant, raise the limit of the workflow"
+            "If so many are meant, raise max_pending_events of the workflow"
         )
 
 
@@ -219,7 +219,7 @@ class EventLimitError(WorkflowError):
 
 @attrs.define(eq=False, slots=False)
 class WorkflowTimeoutError(WorkflowError):
-    """A run used up its running time; `elapsed` and `timeout` are seconds, paused and waiting time not counted."""
+    """A run used up its running time; ``elapsed`` and ``timeout`` are seconds, paused and waiting time not counted."""
 
     elapsed: float
     timeout: float | None = None
@@ -235,7 +235,7 @@ class WorkflowTimeoutError(WorkflowError):
 
 @attrs.define(eq=False, slots=False)
 class WorkflowAbortedError(WorkflowError):
-    """A run was aborted, by `abort()` or by leaving its block."""
+    """A run was aborted, by ``abort()`` or by leaving its block."""
 
     reason: str | None = None
     run_id: str | None = None
@@ -247,7 +247,7 @@ class WorkflowAbortedError(WorkflowError):
 
 @attrs.define(eq=False, slots=False)
 class RunStalledError(WorkflowError):
-    """A run has nothing left to do and no `StopEvent` came."""
+    """A run has nothing left to do and no ``StopEvent`` came."""
 
     last_step: str | None = None
     open_joins: tuple[str, ...] = ()
@@ -258,16 +258,13 @@ class RunStalledError(WorkflowError):
         """Name the last step, the joins that still wait, and what to look at."""
         last = f"; the last step was {self.last_step!r}" if self.last_step is not None else ""
         joins = f"; still waiting: {', '.join(self.open_joins)}" if self.open_joins else ""
-        detail = f"; {self.detail}" if self.detail else ""
-        return (
-            f"{_the_run(self.run_id)} has nothing left to do but never produced a StopEvent{last}{joins}{detail}; "
-            "look for a branch that ends in None"
-        )
+        advice = self.detail or "look for a branch that ends in None"
+        return f"{_the_run(self.run_id)} has nothing left to do but never produced a StopEvent{last}{joins}; {advice}"
 
 
 @attrs.define(eq=False, slots=False)
 class RunClosedError(WorkflowError):
-    """Something was asked of a run that has ended; `verb` is what was asked, `status` how the run ended."""
+    """Something was asked of a run that has ended; ``verb`` is what was asked, ``status`` how the run ended."""
 
     verb: str
     status: str
@@ -277,7 +274,7 @@ class RunClosedError(WorkflowError):
         """Name what was asked and how the run ended."""
         return (
             f"cannot {self.verb} {_the_run(self.run_id)}: it has {str(self.status).upper()}; "
-            "only result() and snapshot() still answer, start or resume a run to go on"
+            "only result() still answers, start another run to go on"
         )
 
 
@@ -324,7 +321,7 @@ class InputRequestExistsError(WorkflowError):
 
 @attrs.define(eq=False, slots=False)
 class EncodeError(WorkflowError):
-    """A value cannot be saved; `where` names event and field or state key, `type_name` the type of the value."""
+    """A value cannot be saved; ``where`` names event and field or state key, ``type_name`` the type of the value."""
 
     type_name: str
     where: str
@@ -368,7 +365,7 @@ class SnapshotError(WorkflowError):
 
 
 class SnapshotVersionError(SnapshotError):
-    """A snapshot was written in a format that this version does not know; `found` is its version."""
+    """A snapshot was written in a format that this version does not know; ``found`` is its version."""
 
     found: object
     supported: int
@@ -430,7 +427,7 @@ class SessionRefNotFoundError(SessionRefError):
 
 
 class SessionRefsNotSerializableError(SessionRefError):
-    """Session refs cannot be saved or rebuilt; `keys` are theirs (UUIDs as text), `type_tag` the kind, if known."""
+    """Session refs cannot be saved or rebuilt; ``keys`` are theirs (UUIDs as text), ``type_tag`` the kind, if known."""
 
     keys: tuple[str, ...]
     detail: str
@@ -484,7 +481,7 @@ class RunExistsError(StoreError):
 
 
 class RunLockedError(StoreError):
-    """Another engine holds the run; `owner` names it, if known."""
+    """Another engine holds the run; ``owner`` names it, if known."""
 
     owner: str | None
 

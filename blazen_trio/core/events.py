@@ -2,14 +2,14 @@
 
 The rules of this file:
 
-* `class Page(Event): url: str` is all it takes: the metaclass makes a frozen attrs class with slots of it, so an
+* ``class Page(Event): url: str`` is all it takes: the metaclass makes a frozen attrs class with slots of it, so an
   event can be shared by several steps and never changes. Do not decorate it again.
-* Routing is by the exact class. The wire name, `Page.event_type`, is for data that leaves the process; it is the
-  class's name unless `class Page(Event, event_type="shop.page")` says otherwise, and it is not inherited.
-* `class Approval(Event, external=True)` may be sent by clients from outside. That is not inherited either: each
+* Routing is by the exact class. The wire name, ``Page.event_type``, is for data that leaves the process; it is the
+  class's name unless ``class Page(Event, event_type="shop.page")`` says otherwise, and it is not inherited.
+* ``class Approval(Event, external=True)`` may be sent by clients from outside. That is not inherited either: each
   class that strangers may send is marked itself.
-* A subclass of `StartEvent` or `StopEvent` with fields of its own takes `data` or `result` by keyword only, so that
-  its own fields may be mandatory.
+* A subclass of ``StartEvent`` or ``StopEvent`` with fields of its own takes ``data`` or ``result`` by keyword only, so
+  that its own fields may be mandatory.
 * There is no registry of event classes: a workflow knows those of its steps.
 """
 
@@ -22,6 +22,7 @@ from typing import (
     Any,
     ClassVar,
     Final,
+    TypeGuard,
     TypeVar,
     cast,
     dataclass_transform,
@@ -45,7 +46,7 @@ class _LiveMarker:
 _LIVE: Final = _LiveMarker()
 
 Live = Annotated[_T, _LIVE]
-"""`connection: Live[Connection]`: passed by identity inside the process, kept as a session ref in a snapshot."""
+"""``connection: Live[Connection]``: passed by identity inside the process, kept as a session ref in a snapshot."""
 
 
 @attrs.frozen
@@ -59,7 +60,7 @@ class EventInfo:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(attrs.field,))
 class EventMeta(type):
-    """Makes a frozen attrs class with slots of each subclass of `Event`."""
+    """Makes a frozen attrs class with slots of each subclass of ``Event``."""
 
     __event_info__: EventInfo
 
@@ -72,7 +73,7 @@ class EventMeta(type):
         event_type: str | None = None,
         external: bool = False,
     ) -> "EventMeta":
-        """Build the class; `event_type` and `external` are keywords of the class statement."""
+        """Build the class; ``event_type`` and ``external`` are keywords of the class statement."""
         bare = super().__new__(mcls, name, bases, namespace)
         if "__attrs_attrs__" in namespace:  # attrs gives a class its slots by making it a second time
             _refuse_second_decoration(name, namespace)
@@ -146,7 +147,8 @@ def _refuse_mutable_defaults(cls: type) -> None:
 def _keep_inherited_constructor(cls: type) -> None:
     """Give a class without fields of its own the constructor above it, where that says more than the one attrs made.
 
-    So `MyStop(5)` works as `StopEvent(5)` does, and an event without any field is made at the speed of `object()`.
+    So ``MyStop(5)`` works as ``StopEvent(5)`` does, and an event without any field is made at the speed of
+    ``object()``.
     """
     if _own_fields(cls) or "__attrs_init__" in cls.__dict__:
         return
@@ -165,7 +167,7 @@ def _names_around(cls: type, frame: FrameType | None) -> dict[str, object]:
 
 
 class _WireName:
-    """`event.event_type`. A subclass may have a field of that name instead; `Page.event_type` stays its wire name."""
+    """``event.event_type``. A subclass may have a field of that name; ``Page.event_type`` stays its wire name."""
 
     def __init__(self, method: Callable[[Any], str]) -> None:
         self.__doc__ = method.__doc__
@@ -193,7 +195,7 @@ class Event(metaclass=EventMeta):
 
 
 class StartEvent(Event):
-    """The first event of a run. What is given to `run` or `start` and is no event becomes its `data`."""
+    """The first event of a run. What is given to ``run`` or ``start`` and is no event becomes its ``data``."""
 
     data: Any = attrs.field(default=None, kw_only=True)
 
@@ -202,7 +204,7 @@ class StartEvent(Event):
 
 
 class StopEvent(Event):
-    """The last event of a run; `result` is what the run gives. Of a subclass, the event itself is the result."""
+    """The last event of a run; ``result`` is what the run gives. Of a subclass, the event itself is the result."""
 
     result: Any = attrs.field(default=None, kw_only=True)
 
@@ -223,7 +225,7 @@ class InputRequestEvent(Event):
 
 
 class InputResponseEvent(Event):
-    """The answer to the `InputRequestEvent` with the same `request_id`."""
+    """The answer to the ``InputRequestEvent`` with the same ``request_id``."""
 
     request_id: str
     response: Any
@@ -237,9 +239,9 @@ class DynamicEvent(Event):
 
 
 class StepFailedEvent(Event):
-    """A step failed for good, for a step that recovers from it; `elapsed` is seconds since its first attempt.
+    """A step failed for good, for a step that recovers from it; ``elapsed`` is seconds since its first attempt.
 
-    `event` is what the step was called with: an event, or the list of events that a join was given.
+    ``event`` is what the step was called with: an event, or the list of events that a join was given.
     """
 
     step_name: str
@@ -267,7 +269,7 @@ class UsageEvent(Event):
 
 
 class ProgressEvent(Event):
-    """How far something is: `current` of `total`, in units of its own."""
+    """How far something is: ``current`` of ``total``, in units of its own."""
 
     current: float
     total: float | None = None
@@ -276,12 +278,12 @@ class ProgressEvent(Event):
 
     @property
     def percent(self) -> float | None:
-        """`current` in percent of `total`; None if the total is unknown or zero."""
+        """``current`` in percent of ``total``; None if the total is unknown or zero."""
         return self.current / self.total * 100.0 if self.total else None
 
 
 class LifecycleEvent(Event):
-    """What the engine did, for those who watch; `kind` is `step_started`, `run_completed` and so on."""
+    """What the engine did, for those who watch; ``kind`` is ``step_started``, ``run_completed`` and so on."""
 
     kind: str
     step_name: str | None = None
@@ -292,13 +294,13 @@ class LifecycleEvent(Event):
 
 
 class StreamGap(Event):
-    """Stands in a stream for exactly `missed` events that this subscriber was too slow to get."""
+    """Stands in a stream for exactly ``missed`` events that this subscriber was too slow to get."""
 
     missed: int
 
 
 def require_event(value: object, taker: str) -> None:
-    """Refuse what is not an instance of an `Event` subclass; `taker` names who wants one.
+    """Refuse what is not an instance of an ``Event`` subclass; ``taker`` names who wants one.
 
     Raises:
         TypeError: it is not.
@@ -307,15 +309,21 @@ def require_event(value: object, taker: str) -> None:
         raise TypeError(f"{taker} takes an instance of an Event subclass, not {value!r}")
 
 
+def is_event_class(value: object) -> TypeGuard[type[Event]]:
+    """Whether this is a class of events, ``Event`` itself included."""
+    return isinstance(value, type) and issubclass(value, Event)
+
+
 def is_external(cls: type[Event]) -> bool:
-    """Tell whether clients from outside may send events of this class: `class Approval(Event, external=True)`."""
+    """Whether clients from outside may send events of this class: ``class Approval(Event, external=True)``."""
     return cls.__event_info__.external
 
 
 def field_types(cls: type[Event]) -> dict[str, Any]:
-    """Give the types of an event class's fields, text annotations resolved, `Annotated` kept.
+    """The types of an event class's fields, text annotations resolved, ``Annotated`` kept.
 
-    Raises `TypeError` if a name in an annotation cannot be found at run time.
+    Raises:
+        TypeError: a name in an annotation cannot be found at run time.
     """
     around: dict[str, object] = {}
     for base in reversed(cls.__mro__):
@@ -331,9 +339,10 @@ def field_types(cls: type[Event]) -> dict[str, Any]:
 
 
 def live_fields(cls: type[Event]) -> frozenset[str]:
-    """Give the names of the fields that hold live objects: those annotated `Live[...]`."""
-    return frozenset(name for name, hint in field_types(cls).items() if _is_live(hint))
+    """The names of the fields that hold live objects: those annotated ``Live[...]``."""
+    return frozenset(name for name, hint in field_types(cls).items() if is_live(hint))
 
 
-def _is_live(hint: object) -> bool:
+def is_live(hint: object) -> bool:
+    """Whether an annotation is ``Live[...]``."""
     return get_origin(hint) is Annotated and _LIVE in cast("tuple[object, ...]", getattr(hint, "__metadata__", ()))

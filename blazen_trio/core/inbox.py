@@ -5,8 +5,9 @@ from typing import Final
 from blazen_trio.core.calls import Origin
 from blazen_trio.core.dispatch import Dispatcher, Handlers
 from blazen_trio.core.effects import Reject
-from blazen_trio.core.errors import EventLimitError, RunClosedError
+from blazen_trio.core.errors import EventLimitError
 from blazen_trio.core.ids import ROOT_ID
+from blazen_trio.core.mailbox import Waiter
 from blazen_trio.core.messages import (
     EventAwaited,
     EventClaimed,
@@ -18,7 +19,7 @@ from blazen_trio.core.messages import (
     SenderOpened,
     WaitEnded,
 )
-from blazen_trio.core.records import is_late
+from blazen_trio.core.records import is_closed, is_late
 
 
 def event_sent(machine: Dispatcher, message: EventSent) -> None:
@@ -52,8 +53,7 @@ def _emission_error(machine: Dispatcher, count: int, step_name: str) -> EventLim
 def event_received(machine: Dispatcher, message: EventReceived) -> None:
     """Route what somebody outside sent."""
     state = machine.state
-    if state.outcome is not None:
-        machine.effects.append(Reject(RunClosedError("send_event", state.status.value, state.run_id)))
+    if is_closed(machine, "send_event"):
         return
     error = machine.room_error(1)
     if error is not None:
@@ -67,12 +67,10 @@ def event_received(machine: Dispatcher, message: EventReceived) -> None:
 
 def sender_opened(machine: Dispatcher, message: SenderOpened) -> None:
     """More events may come from outside: the run cannot stall meanwhile."""
-    state = machine.state
-    if state.outcome is not None:
-        machine.effects.append(Reject(RunClosedError("open_send_channel", state.status.value, state.run_id)))
+    if is_closed(machine, "open_send_channel"):
         return
     machine.now = message.at
-    state.senders += 1
+    machine.state.senders += 1
     machine.settle()
 
 
@@ -88,7 +86,12 @@ def event_awaited(machine: Dispatcher, message: EventAwaited) -> None:
     waiter = message.waiter
     if is_late(machine, waiter.call):
         return
+    machine.now = message.at
     machine.mailbox().add_waiter(waiter)
+    _let_wait(machine, waiter)
+
+
+def _let_wait(machine: Dispatcher, waiter: Waiter) -> None:
     machine.park(waiter.call, is_question=False)
     machine.deliver(waiter.event_class)
     machine.settle()
@@ -113,21 +116,22 @@ def event_declined(machine: Dispatcher, message: EventDeclined) -> None:
     waiter = message.waiter
     if is_late(machine, waiter.call):
         return
+    machine.now = message.at
     machine.mailbox().decline(waiter)
-    machine.park(waiter.call, is_question=False)
-    machine.deliver(waiter.event_class)
-    machine.settle()
+    _let_wait(machine, waiter)
 
 
 def wait_ended(machine: Dispatcher, message: WaitEnded) -> None:
     """The task gave up waiting (its own time-out, or it is being cancelled); what it was offered is free."""
     waiter = message.waiter
+    machine.now = message.at
     was_parked = waiter.offered is None
     machine.mailbox().remove_waiter(waiter)
     if waiter.call in machine.state.running and was_parked:
         machine.unpark(waiter.call, is_question=False)
     if machine.state.outcome is None:
         machine.deliver(waiter.event_class)
+        machine.settle()
 
 
 HANDLERS: Final[Handlers] = {

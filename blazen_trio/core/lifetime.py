@@ -23,6 +23,8 @@ class Lifetime(Reporter):
             return
         if state.alive == 0 and state.senders == 0:
             self.fail(RunStalledError(state.last_step, self._open_joins(), state.run_id))
+        elif not state.is_attended and self._is_hopeless():
+            self._nobody_helps()
         elif state.status is PAUSED:
             if len(state.running) == state.parked:
                 self.effects.append(Quiesce())
@@ -35,22 +37,35 @@ class Lifetime(Reporter):
     def _mind_questions(self) -> None:
         state = self.state
         is_awaiting = state.alive == state.asking > 0 and state.senders == 0
-        if is_awaiting and not state.is_attended and not any(each.is_bounded for each in state.questions.values()):
-            self._nobody_answers()
-        elif is_awaiting and state.status is RUNNING:
+        if is_awaiting and state.status is RUNNING:
             state.status = AWAITING_INPUT
             self.stop_clock()
         elif not is_awaiting and state.status is AWAITING_INPUT:
             state.status = RUNNING
             self.start_clock()
 
-    def _nobody_answers(self) -> None:
-        request_id, question = next(iter(self.state.questions.items()))
-        detail = (
-            f"it waits for an answer to {question.event.prompt!r} (request_id {request_id!r}), and Workflow.run() "
-            "gives nobody a way to answer; set input_handler=, or use start() and respond_to_input()"
-        )
-        self.fail(RunStalledError(self.state.last_step, (), self.state.run_id, detail))
+    def _is_hopeless(self) -> bool:
+        """Whether everything waits for what comes from outside, in a run that nobody outside has a handle of."""
+        state = self.state
+        questions = state.questions.values()
+        routed = sum(question.call is None for question in questions)
+        if state.alive > state.parked + routed:
+            return False
+        waiters = [] if state.mailbox is None else state.mailbox.waiters()
+        return all(each.is_final for each in (*questions, *waiters))
+
+    def _nobody_helps(self) -> None:
+        state = self.state
+        if state.questions:
+            request_id, question = next(iter(state.questions.items()))
+            what = f"an answer to {question.event.prompt!r} (request_id {request_id!r})"
+            remedy = "set input_handler=, or use start() and respond_to_input()"
+        else:
+            assert state.mailbox is not None
+            what = f"a {state.mailbox.waiters()[0].event_class.event_type}"
+            remedy = "let another step send it, or use start() and send_event()"
+        detail = f"it waits for {what}, which nobody can give to a run of Workflow.run(); {remedy}"
+        self.fail(RunStalledError(state.last_step, (), state.run_id, detail))
 
     def start_clock(self) -> None:
         """Running time counts from now on."""
@@ -110,8 +125,9 @@ class Lifetime(Reporter):
             record.keys = set()
         record.usage = []
         for event_class, entries in record.taken.items():
-            self.state.collectors.setdefault((call.plan.index, event_class), [])[:0] = entries
-            self.state.kept += len(entries)
+            back = [entry for entry in entries if event_class in entry[0].recorded().collected]  # not of calls given up
+            self.state.collectors.setdefault((call.plan.index, event_class), [])[:0] = back
+            self.state.kept += len(back)
         record.taken = {}
 
     def room_error(self, count: int) -> EventLimitError | None:

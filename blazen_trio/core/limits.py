@@ -1,4 +1,4 @@
-"""Every bound of the core, each with its reason. Reaching one is an error, never a hang."""
+"""Bounds of the core that are nobody's option, each with its reason: what is beyond one is left out."""
 
 from typing import Final
 
@@ -6,4 +6,4 @@ ERROR_TEXT_CHARS_MAX: Final = 1_000
 """Text kept of a foreign exception: enough to recognise it, too little to bloat journals and streams."""
 
 HISTORY_EVENTS_MAX: Final = 100_000
-"""Entries of `history` that are kept, the newest; at about 300 bytes each this is 30 MB for a run without end."""
+"""Entries of ``history`` that are kept, the newest; at about 300 bytes each this is 30 MB for a run without end."""

@@ -27,6 +27,7 @@ class Waiter:
 
     Attributes:
         token: the runner's own name for the task that waits.
+        is_final: nothing but an event lets the call go on: no deadline, no other task of the step.
         picky: whether it has a predicate.
         seen: it has no interest in mail below this number.
         declined: numbers, from there on, of mail that it did not want.
@@ -37,6 +38,7 @@ class Waiter:
     event_class: type[Event]
     picky: bool
     token: Any
+    is_final: bool = False
     seen: int = 0
     declined: set[int] = attrs.Factory(set[int])
     offered: "Mail | None" = None
@@ -188,9 +190,13 @@ class Mailbox:
         """The classes that calls wait for now."""
         return [event_class for event_class, box in self._boxes.items() if box.waiters]
 
+    def waiters(self) -> list[Waiter]:
+        """All tasks that wait."""
+        return [waiter for box in self._boxes.values() for waiter in box.waiters]
+
     def waiters_of(self, call: Call) -> list[Waiter]:
         """The tasks of a call that wait."""
-        return [waiter for box in self._boxes.values() for waiter in box.waiters if waiter.call is call]
+        return [waiter for waiter in self.waiters() if waiter.call is call]
 
     def pending(self) -> list[Event]:
         """The events that nobody has claimed."""

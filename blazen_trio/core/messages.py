@@ -4,7 +4,7 @@
 outside of the machine. A message is fed once and not kept.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -81,9 +81,9 @@ class StepInterrupted:
 
 @attrs.define(eq=False)
 class SlotGranted:
-    """The shared limiter of a step has a token for ``call``, which was the first to wait for it."""
+    """The shared limiter of a step (its plan's index) has a token for the first call that waits for one."""
 
-    lane: int
+    step_index: int
     at: float
 
 
@@ -175,6 +175,7 @@ class EventAwaited:
     """A task of a call waits for an event."""
 
     waiter: Waiter
+    at: float
 
 
 @attrs.define(eq=False)
@@ -196,6 +197,7 @@ class EventDeclined:
     """The predicate of a waiter did not want the event on offer."""
 
     waiter: Waiter
+    at: float
 
 
 @attrs.define(eq=False)
@@ -203,16 +205,17 @@ class WaitEnded:
     """A task of a call left ``wait_for_event`` without an event."""
 
     waiter: Waiter
+    at: float
 
 
 @attrs.define(eq=False)
 class InputRequested:
-    """A call asks a question and waits for the answer; ``is_bounded`` if only until a deadline of its own."""
+    """A call asks a question and waits for the answer; ``is_final`` if nothing else lets it go on."""
 
     call: Call
     event: InputRequestEvent
     token: Any
-    is_bounded: bool
+    is_final: bool
     at: float
 
 
@@ -311,7 +314,7 @@ class DispatchReleased:
     at: float
 
 
-Message = (
+Message: TypeAlias = (
     RunStarted
     | StepSucceeded
     | StepFailed

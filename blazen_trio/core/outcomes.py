@@ -139,6 +139,8 @@ def _leave_collectors(machine: Dispatcher, call: Call) -> None:
         rest = [entry for entry in buffer if entry[0] is not call]
         machine.state.kept -= len(buffer) - len(rest)
         buffer[:] = rest
+    if call.record is not None:
+        call.record.collected = set()
 
 
 def _recover(machine: Dispatcher, call: Call, failure: Failure, plan: StepPlan) -> None:
@@ -160,6 +162,8 @@ def _recover(machine: Dispatcher, call: Call, failure: Failure, plan: StepPlan) 
     if record.fan_out is not None:
         inherited = recovery.recorded()
         inherited.fan_out, inherited.emissions = record.fan_out, record.emissions
+        joins = machine.definition.expected[plan.index]
+        record.fan_out.expected = tuple(sorted({*record.fan_out.expected, *joins}))
     machine.enqueue(lane, recovery)
 
 
@@ -194,7 +198,7 @@ def timer_fired(machine: Dispatcher, message: TimerFired) -> None:
 
 def slot_granted(machine: Dispatcher, message: SlotGranted) -> None:
     """The shared limiter has a token: the next call of the step takes it; if none does, the runner gives it back."""
-    lane = machine.state.lanes[message.lane]
+    lane = machine.state.lanes[message.step_index]
     lane.slot_asked = False
     if machine.is_stopped or not lane.waiting or lane.running >= lane.limit:
         return

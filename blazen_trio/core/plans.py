@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -12,11 +12,11 @@ from blazen_trio.core.ids import derive_id
 from blazen_trio.core.retry import RetryConfig, RetryStack
 from blazen_trio.core.steps import Limiter, Step, StepFunction, StepKind, event_classes
 
-DEFAULT_MAX_CONCURRENCY = 100
+DEFAULT_MAX_CONCURRENCY: Final = 100
 """Calls of one step that run at once unless the step says otherwise: a fan-out of 100,000 then needs 36 MiB and stalls
 nobody, against 168 MiB and 1.8 s with a task for each item."""
 
-Invoke = Callable[[Any, Any], Any]
+Invoke: TypeAlias = Callable[[Any, Any], Any]
 """Calls a step function with (event, context), in whatever way its parameters ask for."""
 
 
@@ -30,7 +30,6 @@ class StepPlan:
         invoke: the function, taking (event, context).
         is_bare: plain, and the function takes the event alone: nothing else needs to be made for it.
         is_plain: an ``async def`` without time-out and tokens: the worker simply awaits it.
-        wants_context: the function has a ``Context`` parameter.
         has_tokens: its calls hold tokens of a ``trio.CapacityLimiter``.
         single: classes that may be returned alone (that of ``None`` included). Grows by what is seen if any may.
         many: classes that may be in a fan-out.
@@ -47,7 +46,6 @@ class StepPlan:
     invoke: Invoke
     is_bare: bool
     is_plain: bool
-    wants_context: bool
     has_tokens: bool
     limit: float
     timeout_s: float | None
@@ -84,7 +82,6 @@ def _compile(index: int, step: Step, retry: RetryConfig | None) -> StepPlan:
         invoke=_invoker(step),
         is_bare=is_plain and not step.is_join and _takes_event_only(step),
         is_plain=is_plain,
-        wants_context=step.signature is not None and step.signature.context_parameter is not None,
         has_tokens=has_tokens,
         limit=_limit(step),
         timeout_s=timeout_s,

@@ -1,7 +1,7 @@
 """What a run publishes: the records a stream keeps, and the envelope a reader sees around an event.
 
 * The machine makes one record per published event and numbers it; a stream stores the records themselves.
-* A `StreamItem` is made only when somebody asks for envelopes: most readers want the event alone.
+* A ``StreamItem`` is made only when somebody asks for envelopes: most readers want the event alone.
 * A gap is a record too. It belongs to one reader, bears the number of the last event missed, and is never stored.
 """
 
@@ -16,9 +16,9 @@ from blazen_trio.core.events import Event, StreamGap
 class StreamItem:
     """One event of a run's stream with what is known about it.
 
-    `seq` counts a run's published events from 1, without holes; a `StreamGap` bears the number of the last event
-    missed. `timestamp` is in seconds since the epoch. `source_step`, `call_id` and `attempt` (from 1) name the call
-    that published the event; each is `None` when the event did not come from a step.
+    ``seq`` counts a run's published events from 1, without holes; a ``StreamGap`` bears the number of the last event
+    missed. ``timestamp`` is in seconds since the epoch. ``source_step``, ``call_id`` and ``attempt`` (from 1) name the
+    call that published the event; each is ``None`` when the event did not come from a step.
     """
 
     seq: int
@@ -49,9 +49,9 @@ class Publication(Protocol):
 
 @attrs.frozen
 class MissedEvents:
-    """The record of a gap: what one reader gets in place of the `missed` events up to and including number `seq`.
+    """The record of a gap: what one reader gets in place of the ``missed`` events up to and including number ``seq``.
 
-    `timestamp` is that of the reading: a gap happens to a reader, not to the run.
+    ``timestamp`` is that of the reading: a gap happens to a reader, not to the run.
     """
 
     seq: int
@@ -60,7 +60,7 @@ class MissedEvents:
 
     @property
     def event(self) -> Event:
-        """The `StreamGap` that the reader sees."""
+        """The ``StreamGap`` that the reader sees."""
         return StreamGap(missed=self.missed)
 
     def envelope(self) -> StreamItem:

@@ -40,7 +40,7 @@ def input_requested(machine: Dispatcher, message: InputRequested) -> None:
     if question is None or question.call is not call:
         machine.effects.append(Reject(InputRequestExistsError(event.request_id, state.run_id)))
         return
-    question.token, question.is_bounded = message.token, message.is_bounded
+    question.token, question.is_final = message.token, message.is_final
     machine.park(call, is_question=True)
     machine.settle()
 
@@ -93,7 +93,7 @@ def _answer_error(state: RunState, message: InputAnswered) -> Exception | None:
 
 
 def is_same(one: object, other: object) -> bool:
-    """Whether two answers are equal and of one type; what cannot be compared is not the same."""
+    """Whether two values (answers, events) are equal and of one type; what cannot be compared is not the same."""
     try:
         return one is other or (type(one) is type(other) and bool(one == other))
     except Exception:  # noqa: BLE001 - a user's __eq__ may raise anything, and the machine is total

@@ -8,7 +8,7 @@ from typing import Final
 from blazen_trio.core.calls import Call
 from blazen_trio.core.dispatch import Dispatcher, Handlers
 from blazen_trio.core.effects import Reject, Reply
-from blazen_trio.core.errors import EventLimitError
+from blazen_trio.core.errors import EventLimitError, RunClosedError
 from blazen_trio.core.messages import (
     AnswerKept,
     EventCollected,
@@ -25,6 +25,15 @@ def is_late(machine: Dispatcher, call: Call) -> bool:
     if call in machine.state.running:
         return False
     machine.state.late += 1
+    return True
+
+
+def is_closed(machine: Dispatcher, verb: str) -> bool:
+    """Whether the run is over; what was asked of it (``verb``) is rejected then."""
+    state = machine.state
+    if state.outcome is None:
+        return False
+    machine.effects.append(Reject(RunClosedError(verb, state.status.value, state.run_id)))
     return True
 
 

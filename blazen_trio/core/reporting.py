@@ -79,29 +79,16 @@ class Reporter:
             step_name, attempt = call.step_name, call.attempt
             event_type = event_type or _type_of(call.event)
             duration_ms = None if kind == "step_dispatched" else (self.now - call.begun_at) * 1000
-        if self.state.history is not None:
-            self._remember(HistoryEvent(0, 0.0, kind, step_name, event_type, duration_ms, error, data or {}), attempt)
+        state = self.state
+        if state.history is not None:
+            state.history_seq += 1
+            at = self.now + state.wall_offset
+            more = {**(data or {}), **({} if attempt is None else {"attempt": attempt})}
+            entry = HistoryEvent(state.history_seq, at, kind, step_name, event_type, duration_ms, error, more)
+            state.history.append(entry)
         lifecycle = LIFECYCLE_KINDS.get(kind)
         if self.is_observed and lifecycle is not None:
             self.publish(LifecycleEvent(lifecycle, step_name, event_type, attempt, duration_ms, error), call)
-
-    def _remember(self, entry: HistoryEvent, attempt: int | None) -> None:
-        state = self.state
-        assert state.history is not None
-        state.history_seq += 1
-        data = entry.data if attempt is None else {**entry.data, "attempt": attempt}
-        state.history.append(
-            HistoryEvent(
-                state.history_seq,
-                self.now + state.wall_offset,
-                entry.kind,
-                entry.step_name,
-                entry.event_type,
-                entry.duration_ms,
-                entry.error,
-                data,
-            )
-        )
 
 
 def _type_of(event: Event | list[Event]) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 from blazen_trio.core.errors import StepResultError
 from blazen_trio.core.events import Event
 from blazen_trio.core.plans import StepPlan
+from blazen_trio.core.steps import StepKind
 
 
 def read_result(plan: StepPlan, result: Any) -> Any:
@@ -62,7 +63,7 @@ def expected(plan: StepPlan) -> str:
     parts = ["any event" if cls is Event else cls.__name__ for cls in returns.single]
     if returns.many:
         inner = " | ".join("any events" if cls is Event else cls.__name__ for cls in returns.many)
-        parts.append(f"{'an async stream' if plan.kind == 'generator' else 'a list'} of {inner}")
+        parts.append(f"{'an async stream' if plan.kind is StepKind.GENERATOR else 'a list'} of {inner}")
     return " or ".join([*parts, "None"])
 
 

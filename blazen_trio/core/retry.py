@@ -2,8 +2,8 @@
 
 Pure: the random fraction for the jitter is given by the caller, so that the same run waits the same in every test.
 
-* Retry k (from 0) waits `min(initial * multiplier ** k, max)`, then up to 25 % more.
-* A `retry_after` (seconds) that the exception carries sets the wait exactly.
+* Retry k (from 0) waits ``min(initial * multiplier ** k, max)``, then up to 25 % more.
+* A ``retry_after`` (seconds) that the exception carries sets the wait exactly.
 * Levels, the strongest first: call, step, workflow, pipeline, provider, default. The strongest one that is given
   counts as a whole; they are not mixed field by field.
 """
@@ -20,7 +20,7 @@ _MS_PER_S: Final = 1_000.0
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    """Tell whether a value is a finite number; a bool is none, nor is an int too big for a float."""
+    """Whether a value is a finite number; a bool is none, nor is an int too big for a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
@@ -30,7 +30,7 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def retry_after_of(error: BaseException) -> float | None:
-    """Give the wait in seconds that an exception asks for in its `retry_after`, or None.
+    """The wait in seconds that an exception asks for in its ``retry_after``, or None.
 
     Whatever is not a finite number from 0 counts as nothing: the attribute belongs to foreign code.
     """
@@ -77,8 +77,8 @@ def _is_exception_class(value: object) -> bool:
 class RetryConfig:
     """How often a step is tried again, after which failures, and how long it waits before (milliseconds).
 
-    `max_retries` counts the attempts after the first. `max_delay_ms` bounds the first wait too. Anything out of range
-    is a `ValueError`.
+    ``max_retries`` counts the attempts after the first. ``max_delay_ms`` bounds the first wait too. Anything out of
+    range is a ``ValueError``.
     """
 
     max_retries: int = attrs.field(default=3, validator=_check_count)
@@ -90,14 +90,14 @@ class RetryConfig:
     retry_on: tuple[type[Exception], ...] = attrs.field(default=(Exception,), validator=_check_classes)
 
     def wants(self, error: BaseException) -> bool:
-        """Tell whether an exception is of a kind that is tried again."""
+        """Whether an exception is of a kind that is tried again."""
         return isinstance(error, self.retry_on)
 
     def delay_s(self, retry: int, jitter: float, retry_after: float | None = None) -> float:
-        """Give the wait in seconds before a retry.
+        """The wait in seconds before a retry.
 
-        `retry` counts from 0; `jitter` is a random fraction in [0, 1) of the most that jitter may add; `retry_after`
-        is what the exception asked for (`retry_after_of`), which then is the wait.
+        ``retry`` counts from 0; ``jitter`` is a random fraction in [0, 1) of the most that jitter may add;
+        ``retry_after`` is what the exception asked for (``retry_after_of``), which then is the wait.
         """
         if retry_after is not None and self.honor_retry_after:
             return retry_after
@@ -126,12 +126,12 @@ class RetryStack:
     provider: RetryConfig | None = None
 
     def resolve(self, call: RetryConfig | None = None) -> RetryConfig:
-        """Give the configuration for a call that a step makes itself: the strongest level given, or the default."""
+        """The configuration for a call that a step makes itself: the strongest level given, or the default."""
         return call or self.asked() or self.provider or DEFAULT_RETRY
 
     def asked(self) -> RetryConfig | None:
-        """Give the configuration by which the engine retries the step, or None: it fails at its first failure.
+        """The configuration by which the engine retries the step, or None: it fails at its first failure.
 
-        Only step, workflow and pipeline ask for that; provider and default serve `resolve`.
+        Only step, workflow and pipeline ask for that; provider and default serve ``resolve``.
         """
         return self.step or self.workflow or self.pipeline

@@ -6,9 +6,13 @@ Rules of this file:
 * *Depth* counts the fan-outs around an event: a list adds one, a single event keeps it, a join takes one away.
 * A fan-out expects the joins that its event classes reach at its own depth, or, if there are none, those at the
   shallowest depth below it. An expected join runs with ``[]`` when nothing was produced for it.
+* A failure may bring whatever its recovery returns, and a step without annotations anything. Such a *guess* makes a
+  join expected only if no step says that it feeds this join, or no other is found: else a recovery for all steps would
+  run the joins of outer fan-outs with ``[]`` for every inner one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import attrs
 
@@ -16,12 +20,11 @@ from blazen_trio.core.events import (
     Event,
     InputRequestEvent,
     InputResponseEvent,
-    StepFailedEvent,
     StopEvent,
 )
 from blazen_trio.core.plans import StepPlan
 
-Flow = tuple[type[Event], int]
+Flow: TypeAlias = tuple[type[Event], int]
 """An event class at a depth of fan-outs."""
 
 
@@ -103,15 +106,26 @@ class Routing:
         return found
 
     def _find_expected(self, classes: frozenset[type[Event]]) -> tuple[int, ...]:
-        depths: dict[int, int] = {}
-        for event_class, depth in self.flows((each, 0) for each in self.expand(classes)):
-            for plan in self.routes[event_class].joins:
-                depths[plan.index] = min(depth, depths.get(plan.index, depth))
+        starts = [(each, 0) for each in self.expand(classes)]
+        certain, guessed = self._join_depths(starts, guesses=False), self._join_depths(starts, guesses=True)
+        said = {each for plan in self.plans if not plan.is_recovery for each in plan.step.emits + plan.step.sends}
+        unsaid = {index: at for index, at in guessed.items() if said.isdisjoint(self.plans[index].step.accepts)}
+        depths = {**unsaid, **certain} or guessed
         shallowest = min(depths.values(), default=0)
         return tuple(sorted(index for index, depth in depths.items() if depth == shallowest))
 
-    def flows(self, starts: Iterable[Flow]) -> set[Flow]:
-        """Every (class, depth) that can come of ``starts``; what a join emits outside of depth 0 is not followed."""
+    def _join_depths(self, starts: Iterable[Flow], *, guesses: bool) -> dict[int, int]:
+        depths: dict[int, int] = {}
+        for event_class, depth in self.flows(starts, guesses=guesses):
+            for plan in self.routes[event_class].joins:
+                depths[plan.index] = min(depth, depths.get(plan.index, depth))
+        return depths
+
+    def flows(self, starts: Iterable[Flow], *, guesses: bool = True) -> set[Flow]:
+        """Every (class, depth) that can come of ``starts``; what a join emits outside of depth 0 is not followed.
+
+        Without ``guesses`` nothing fails, and steps that may return anything return nothing.
+        """
         seen: set[Flow] = set()
         todo = list(starts)
         while todo:
@@ -119,25 +133,26 @@ class Routing:
             if flow in seen or flow[1] > len(self.plans) + 1:
                 continue
             seen.add(flow)
-            todo.extend(self._next_flows(flow))
+            todo.extend(self._next_flows(flow, guesses=guesses))
         return seen
 
-    def _next_flows(self, flow: Flow) -> Iterator[Flow]:
+    def _next_flows(self, flow: Flow, *, guesses: bool) -> Iterator[Flow]:
         event_class, depth = flow
         route = self.routes[event_class]
         if issubclass(event_class, InputRequestEvent):
             yield InputResponseEvent, depth
         for plan in route.plans:
-            yield from self._emitted(plan, depth)
-            yield StepFailedEvent, depth
+            yield from self._emitted(plan, depth, guesses=guesses)
         for plan in route.joins if depth > 0 else ():
-            yield from self._emitted(plan, depth - 1)
+            yield from self._emitted(plan, depth - 1, guesses=guesses)
 
-    def _emitted(self, plan: StepPlan, depth: int) -> Iterator[Flow]:
-        for each in self.expand(plan.step.returns.single):
-            yield each, depth
-        for each in self.expand(plan.fan_types):
-            yield each, depth + 1
+    def _emitted(self, plan: StepPlan, depth: int, *, guesses: bool) -> Iterator[Flow]:
+        for classes, at in ((plan.step.returns.single, depth), (plan.fan_types, depth + 1)):
+            said = classes if guesses else [each for each in classes if each is not Event]
+            yield from ((each, at) for each in self.expand(said))
+        recovery = self.recovery_of(plan) if guesses else None
+        if recovery is not None:
+            yield from self._emitted(recovery, depth, guesses=guesses)
 
     def expand(self, classes: Iterable[type[Event]]) -> Iterator[type[Event]]:
         """The classes, with ``Event`` (anything) replaced by every class that somebody accepts or that may stop."""

@@ -12,12 +12,12 @@ Values are plain data (see the codec) and never changed in place, so a layer is 
 """
 
 from collections.abc import Hashable, Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 MISSING: Final[Any] = object()
 """The value of a key that is not there."""
 
-Layer = tuple[Hashable, Any]
+Layer: TypeAlias = tuple[Hashable, Any]
 _RUN: Final = None
 """The owner of the bottom layer."""
 

@@ -4,7 +4,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -20,7 +20,7 @@ from blazen_trio.core.shared_state import SharedState
 from blazen_trio.core.status import RunStatus
 from blazen_trio.core.usage import TokenUsage
 
-NO_USAGE = TokenUsage()
+NO_USAGE: Final = TokenUsage()
 
 
 @attrs.define(eq=False)
@@ -30,23 +30,24 @@ class Question:
     Attributes:
         origin: that of the answer.
         token: the runner's own name for the task that waits.
-        is_bounded: the call waits only until a deadline of its own.
+        is_final: nothing but an answer lets the call go on: no deadline, no other task of the step.
     """
 
     event: InputRequestEvent
     origin: Origin
     call: Call | None = None
     token: Any = None
-    is_bounded: bool = False
+    is_final: bool = True
 
 
 @attrs.define(eq=False)
 class Emission:
-    """Events that were emitted while nothing is dispatched: one, or the items of a fan-out."""
+    """Events that were emitted while nothing is dispatched, by the step ``source``: one, or the items of a fan-out."""
 
     events: Sequence[Event]
     origin: Origin
     is_fan_out: bool
+    source: str | None = None
 
 
 @attrs.define(eq=False)
@@ -63,6 +64,14 @@ class RunState:
         collectors: buffers of ``collect_events`` by step and class.
         alive: calls (waiting, running, between attempts), routed questions and queued emissions: at 0 the run stalls.
         is_attended: somebody holds the run's handle and can answer questions.
+        is_held: a lossless subscriber is so far behind that nothing is started.
+        senders: channels into the run that are open: while there is one it cannot stall.
+        answered: the answers given so far, by request id.
+        emitted: events routed so far.
+        consumed: events that are done with: their call succeeded, or a waiting call got them.
+        late: what came of calls that did not count any more.
+        wall_offset: what turns the runner's clock into seconds since the epoch.
+        last_step: the step that ended or sent last, for messages.
         asking: of ``alive``, those that only wait for answers.
         parked: running calls that sit in ``wait_for_event`` or ``request_input``.
         kept: events that wait for a join or a collector.

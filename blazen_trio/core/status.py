@@ -1,6 +1,7 @@
 """The statuses of a run."""
 
 import enum
+from typing import Final
 
 
 class RunStatus(enum.Enum):
@@ -23,4 +24,4 @@ class RunStatus(enum.Enum):
         return self in _ENDS
 
 
-_ENDS = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.ABORTED})
+_ENDS: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.ABORTED})

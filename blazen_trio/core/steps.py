@@ -8,17 +8,17 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypedDict, Unpack, overload
+from typing import Any, Final, Protocol, TypeAlias, TypedDict, Unpack, overload
 
 import attrs
 
-from blazen_trio.core.annotations import Emits, Signature, read_signature
-from blazen_trio.core.events import Event, StepFailedEvent
+from blazen_trio.core.annotations import Emits, Signature, read_signature, without_partial
+from blazen_trio.core.events import Event, StepFailedEvent, is_event_class
 from blazen_trio.core.retry import RetryConfig
 
-StepFunction = Callable[..., Any]
+StepFunction: TypeAlias = Callable[..., Any]
 
-DEFAULT_MAX_RECOVERIES = 1
+DEFAULT_MAX_RECOVERIES: Final = 1
 """One recovery for one line of descent: a recovery that ends in the same failure must not go round for ever."""
 
 
@@ -125,8 +125,7 @@ class Step:
         known = StepOptions.__annotations__
         unknown = ", ".join(sorted(set(options) - set(known)))
         if unknown:
-            message = f"step {self.name!r} has no option {unknown}; the options are {', '.join(known)}"
-            raise TypeError(message)
+            raise TypeError(f"step {self.name!r} has no option {unknown}; the options are {', '.join(known)}")
         return attrs.evolve(self, **options)
 
     def resolved(self) -> "Step":
@@ -181,8 +180,7 @@ def _make(function: StepFunction, options: StepOptions) -> Step:
     if isinstance(function, Step):
         return function.with_options(**options) if options else function
     if not callable(function):
-        message = f"@step is for functions, not for {function!r}"
-        raise TypeError(message)
+        raise TypeError(f"@step is for functions, not for {function!r}")
     bare = Step(name=_name_of(function), function=function, kind=_kind_of(function)).with_options(**options)
     try:
         return _with_signature(bare, read_signature(function))
@@ -200,27 +198,20 @@ def _with_signature(step: Step, signature: Signature) -> Step:
     )
 
 
-def _without_partial(function: Any) -> Any:
-    while hasattr(function, "func"):  # functools.partial
-        function = function.func
-    return function
-
-
 def _name_of(function: StepFunction) -> str:
-    inner = _without_partial(function)
+    inner = without_partial(function)
     return getattr(inner, "__name__", type(inner).__name__)
 
 
 def _kind_of(function: StepFunction) -> str:
-    inner = _without_partial(function)
+    inner = without_partial(function)
     if not hasattr(inner, "__name__"):  # a callable object
         inner = type(inner).__call__
     if inspect.isgeneratorfunction(inner):
-        message = (
+        raise TypeError(
             f"step function {_name_of(function)} is a plain generator; make it an async generator (async def with "
             "yield) or return a list"
         )
-        raise TypeError(message)
     if inspect.isasyncgenfunction(inner):
         return StepKind.GENERATOR
     return StepKind.ASYNC if inspect.iscoroutinefunction(inner) else StepKind.THREAD
@@ -244,7 +235,7 @@ def option_problems(step: Step) -> list[str]:
         problems.append(f"retry={step.retry!r}: give a RetryConfig")
     if step.limiter is not None and not hasattr(step.limiter, "acquire_on_behalf_of_nowait"):
         problems.append(f"limiter={step.limiter!r}: give a trio.CapacityLimiter")
-    problems += [f"sends= has {each!r}: list event classes" for each in step.sends if not _is_event_class(each)]
+    problems += [f"sends= has {each!r}: list event classes" for each in step.sends if not is_event_class(each)]
     if step.recovers is not None and step.signature is not None and not step.is_recovery:
         problems.append("recovers= is for a step that accepts StepFailedEvent; annotate its event so")
     return problems
@@ -275,8 +266,4 @@ def _is_count(value: object) -> bool:
 
 def event_classes(values: Iterable[object]) -> tuple[type[Event], ...]:
     """Those values that are event classes; the others are told when the workflow is built."""
-    return tuple(each for each in values if isinstance(each, type) and issubclass(each, Event))
-
-
-def _is_event_class(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, Event)
+    return tuple(each for each in values if is_event_class(each))

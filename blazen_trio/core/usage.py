@@ -9,7 +9,7 @@ from blazen_trio.core.events import UsageEvent
 
 @attrs.frozen
 class TokenUsage:
-    """Counts of tokens; `a + b` adds them up."""
+    """Counts of tokens; ``a + b`` adds them up."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -21,7 +21,7 @@ class TokenUsage:
 
     @classmethod
     def from_event(cls, event: UsageEvent) -> Self:
-        """Take the counts of one `UsageEvent`; its cost is counted elsewhere."""
+        """Take the counts of one ``UsageEvent``; its cost is counted elsewhere."""
         return cls(
             event.prompt_tokens,
             event.completion_tokens,

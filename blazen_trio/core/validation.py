@@ -15,10 +15,11 @@ from blazen_trio.core.events import (
     StartEvent,
     StepFailedEvent,
     StopEvent,
+    is_event_class,
     is_external,
 )
 from blazen_trio.core.retry import RetryConfig
-from blazen_trio.core.steps import Step, option_problems, timeout_problem
+from blazen_trio.core.steps import Step, event_classes, option_problems, timeout_problem
 
 if TYPE_CHECKING:
     from blazen_trio.core.definition import WorkflowOptions
@@ -99,10 +100,10 @@ def _state_type_problems(state_type: object) -> Iterator[str]:
 
 def _class_problems(steps: Sequence[Step], options: "WorkflowOptions") -> Iterator[str]:
     for each in options.events:
-        if not (isinstance(each, type) and issubclass(each, Event)):
+        if not is_event_class(each):
             yield f"events= has {each!r}; list event classes"
     by_name: dict[str, type[Event]] = {}
-    for cls in dict.fromkeys(_named_classes(steps, options)):
+    for cls in dict.fromkeys(named_classes(steps, options)):
         other = by_name.setdefault(cls.event_type, cls)
         if other is not cls:
             yield (
@@ -111,17 +112,12 @@ def _class_problems(steps: Sequence[Step], options: "WorkflowOptions") -> Iterat
             )
 
 
-def _named_classes(steps: Sequence[Step], options: "WorkflowOptions") -> Iterator[type[Event]]:
+def named_classes(steps: Sequence[Step], options: "WorkflowOptions") -> Iterator[type[Event]]:
+    """The event classes that a workflow has to tell apart by name, some more than once."""
     yield from (StartEvent, StopEvent, InputRequestEvent, InputResponseEvent, StepFailedEvent)
     for step in steps:
-        yield from _events(step.accepts + step.emits + step.sends)
-    yield from _events(options.events)
-
-
-def _events(classes: Iterable[object]) -> Iterator[type[Event]]:
-    for each in classes:
-        if isinstance(each, type) and issubclass(each, Event):
-            yield each
+        yield from event_classes(step.accepts + step.emits + step.sends)
+    yield from event_classes(options.events)
 
 
 def _path(cls: type) -> str:
@@ -152,10 +148,9 @@ class _FlowCheck:
 
     def __init__(self, steps: Sequence[Step], options: "WorkflowOptions", routing: "Routing") -> None:
         self._steps = steps
-        self._routing = routing
-        self._declared = tuple(_events(options.events))
+        self._declared = event_classes(options.events)
         self._accepted = {cls for each in steps for cls in each.accepts}
-        self._sent = {cls for each in steps for cls in _events(each.emits + each.sends)}
+        self._sent = {cls for each in steps for cls in event_classes(each.emits + each.sends)}
         self._flows = routing.flows((cls, 0) for cls in self._entries())
 
     def problems(self) -> Iterator[str]:
@@ -185,7 +180,7 @@ class _FlowCheck:
 
     def _nobody_accepts(self) -> Iterator[str]:
         for each in self._steps:
-            for cls in _events(dict.fromkeys(each.emits + each.sends)):
+            for cls in event_classes(dict.fromkeys(each.emits + each.sends)):
                 if cls is not Event and cls not in self._accepted and not self._is_taken_by_engine(cls):
                     yield (
                         f"step {each.name!r} returns {cls.__name__}, which no step accepts; add a step for it, or "

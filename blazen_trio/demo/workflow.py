@@ -22,7 +22,7 @@ from blazen_trio.demo.licences import licence_named
 from blazen_trio.demo.packages import Contents, Found, find_packages, read_package
 from blazen_trio.demo.report import Entry, Status
 
-UNDECIDED = "unknown"
+UNDECIDED: Final = "unknown"
 """The answer of somebody who does not know."""
 
 

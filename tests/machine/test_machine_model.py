@@ -175,7 +175,7 @@ class MachineModel(RuleBasedStateMachine):
             self.driver.offers.remove(wait)
         else:
             wait.work.waits.remove(wait)
-        self.driver.tell(WaitEnded(waiter))
+        self.driver.tell(WaitEnded(waiter, self.driver.now))
 
     @precondition(lambda self: self.is_on() and any(w.condition == "running" for w in self.driver.cancelled))
     @rule(which=picks)
@@ -267,7 +267,7 @@ class MachineModel(RuleBasedStateMachine):
         self.model.known.add(kind)
         self.model.waits.append(wait)
         work.waits.append(wait)
-        self.driver.tell(EventAwaited(waiter))
+        self.driver.tell(EventAwaited(waiter, self.driver.now))
 
     @precondition(lambda self: self.is_on() and self.driver.offers)
     @rule(decisions=st.lists(st.tuples(picks, st.booleans()), min_size=1, max_size=4))
@@ -279,6 +279,7 @@ class MachineModel(RuleBasedStateMachine):
     def decide_one(self, wait: Wait, wants: bool) -> None:
         self.driver.offers.remove(wait)
         mail, wait.offer = wait.offer, None
+        assert mail is not None
         mail.on_offer = False
         if wants:
             wait.is_over, mail.taken_by = True, wait
@@ -286,7 +287,7 @@ class MachineModel(RuleBasedStateMachine):
         else:
             wait.declined.append(mail)
             wait.work.waits.append(wait)
-            self.driver.tell(EventDeclined(self.driver.waiters[wait]))
+            self.driver.tell(EventDeclined(self.driver.waiters[wait], self.driver.now))
 
     @precondition(lambda self: self.is_on() and any(not wait.is_over for wait in self.driver.waiters))
     @rule(which=picks)
@@ -308,7 +309,7 @@ class MachineModel(RuleBasedStateMachine):
         self.model.waits.append(wait)
         work.waits.append(wait)
         question = InputRequestEvent("?", name)
-        asked = InputRequested(self.touch(work), question, token=wait, is_bounded=False, at=self.driver.now)
+        asked = InputRequested(self.touch(work), question, token=wait, is_final=False, at=self.driver.now)
         self.driver.tell(asked)
 
     @precondition(lambda self: self.is_on() and any(w.question and not w.is_over for w in self.model.waits))

@@ -11,7 +11,7 @@ from blazen_trio.core.machine import Machine
 from blazen_trio.core.messages import EventSent, Failure, ObservationChanged, RunStarted, StepFailed, StepSucceeded
 from blazen_trio.core.scopes import Collection, Scope
 from blazen_trio.core.state import new_state
-from tests.machine.programs import Alpha, Beta, Gamma, Program, Spec, Stray
+from tests.machine.programs import Alpha, Beta, Gamma, Letter, Program, Spec, Stray
 
 orders = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=3).map(tuple), max_size=20)
 
@@ -113,23 +113,22 @@ def test_a_join_gets_its_items_in_the_order_of_the_list_however_they_end(order):
 
 
 def test_a_recovery_that_goes_on_with_a_fan_out_brings_its_own_joins():
-    """The failed call had sent an event; its recovery returns an empty list, whose join runs with nothing."""
+    """The failed call had sent an event; of what its recovery may send there is none, so the join of that is called."""
     program = Program(
         [
-            Spec("begin", (StartEvent,), single=(StopEvent,), sends=(Alpha,)),
-            Spec("note", (Alpha,)),
-            Spec("recover", (StepFailedEvent,), many=(Beta,)),
+            Spec("begin", (StartEvent,), many=(Alpha,)),
+            Spec("work", (Alpha,), single=(StopEvent,)),
+            Spec("recover", (StepFailedEvent,), sends=(Beta,)),
             Spec("join", (Beta,), single=(StopEvent,), is_join=True),
         ]
     )
     play = Play(program)
-    (begin,) = play.ready
-    play.tell(EventSent(begin, Alpha(1), 0.0))
-    play.ready.remove(begin)
-    play.tell(StepFailed(begin, Failure("E", "", ValueError()), 0.0, 0.0))
-    play.end("note", None)
-    play.end("recover", [])
-    assert play.waiting() == [("join", [])]
+    play.end("begin", [Alpha(1), Alpha(2)])
+    work = play.ready.pop(0)
+    play.tell(EventSent(work, Letter(1), 0.0))
+    play.tell(StepFailed(work, Failure("E", "", ValueError()), 0.0, 0.0))
+    play.end("recover", None)
+    assert play.waiting() == [("work", Alpha(2)), ("join", [])]
 
 
 def test_several_errors_in_one_fan_out_end_the_run_once():

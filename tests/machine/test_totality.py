@@ -48,7 +48,8 @@ class Chaos:
         if cls in (m.EventAwaited, m.EventClaimed, m.EventDeclined, m.WaitEnded):
             if cls is m.EventAwaited or not self.waiters:
                 self.waiters.append(Waiter(call, (Letter, WORK[0])[kind % 2], bool(kind % 3), object()))
-            return cls(self.waiters[which % len(self.waiters)])
+            waiter = self.waiters[which % len(self.waiters)]
+            return cls(waiter) if cls is m.EventClaimed else cls(waiter, 0.0)
         known = {
             "at": which / 10,
             "call": call,
@@ -58,7 +59,7 @@ class Chaos:
             ],
             "failure": m.Failure("E", "", ValueError(), is_retryable=bool(kind % 3), is_violation=kind == 9),
             "jitter": 0.5,
-            "lane": which % len(self.machine.state.lanes),
+            "step_index": which % len(self.machine.state.lanes),
             "key": "xy"[kind % 2],
             "value": kind,
             "name": "once",
@@ -67,7 +68,7 @@ class Chaos:
             "event_class": (Letter, *WORK)[kind % 3],
             "count": 1 + kind % 3,
             "token": object(),
-            "is_bounded": False,
+            "is_final": False,
             "interrupt": bool(kind % 2),
             "unbegun": tuple(self.calls[which % len(self.calls) :][:2]),
             "reason": None,

@@ -20,7 +20,7 @@ from blazen_trio.core.state import new_state
 from tests.machine.programs import Alpha, Beta, Gamma, Letter, Program, Spec
 
 STORED = Path(__file__).parent / "transcripts"
-HIDDEN = {"jitter", "timestamp", "wall_offset", "is_bounded", "source_step", "call_id", "attempt"}
+HIDDEN = {"jitter", "timestamp", "wall_offset", "is_final", "source_step", "call_id", "attempt"}
 
 
 class Scribe:
@@ -196,11 +196,11 @@ def letters_go_to_those_who_wait_in_turn() -> Scribe:
     )
     run.returns("begin", [Alpha(1), Alpha(2)])
     first, second = (Waiter(run.calls[name], Letter, name == "work", name) for name in ("work", "work2"))
-    run.tell(m.EventAwaited(first))
-    run.tell(m.EventAwaited(second))
+    run.tell(m.EventAwaited(first, run.now))
+    run.tell(m.EventAwaited(second, run.now))
     run.tell(m.EventReceived(Letter(1), run.now))
     run.tell(m.EventReceived(Letter(2), run.now))
-    run.tell(m.EventDeclined(first))
+    run.tell(m.EventDeclined(first, run.now))
     run.tell(m.EventReceived(Letter(3), run.now))
     run.tell(m.EventClaimed(first))
     return run

@@ -8,6 +8,8 @@ import trio.testing
 
 from blazen_trio import (
     Context,
+    Event,
+    NoHandlerError,
     RetryConfig,
     RunClosedError,
     RunStatus,
@@ -398,3 +400,34 @@ async def test_a_thread_step_is_waited_for_and_its_result_after_an_interrupt_is_
         await run.resume_in_place()
         assert (await run.result()).result == 2
     assert attempts == [1, 1]
+
+
+class StopAsked(Event):
+    """Comes from outside."""
+
+
+async def test_an_event_that_was_returned_while_paused_and_that_nobody_accepts_names_its_step(autojump_clock):
+    @step
+    async def fan_out(event: StartEvent) -> list[Item | Done]:
+        return [Item(1), Done(2)]
+
+    @step
+    async def culprit(event: Item) -> Event:
+        await trio.sleep(1)
+        return Tick(1)
+
+    @step
+    async def later(event: Done) -> None:
+        await trio.sleep(2)
+
+    @step
+    async def end(event: StopAsked) -> StopEvent:
+        return StopEvent()
+
+    async with Workflow("lost", [fan_out, culprit, later, end], events=[StopAsked]).start() as run:
+        await trio.testing.wait_all_tasks_blocked()
+        await run.pause()
+        await run.resume_in_place()
+        with pytest.raises(NoHandlerError) as caught:
+            await run.result()
+    assert caught.value.source_step == "culprit"

@@ -8,6 +8,7 @@ import trio
 
 from blazen_trio import (
     Context,
+    Event,
     RetryConfig,
     RunStatus,
     StartEvent,
@@ -190,3 +191,41 @@ async def test_a_time_out_of_one_call_does_not_touch_the_next_calls_of_the_same_
         return StopEvent("all")
 
     assert (await Workflow("again", [begin, work, join]).run()).result == "all"
+
+
+class Nudge(Event):
+    """Something that a task of a step waits for."""
+
+
+async def test_a_wait_that_gave_up_beside_a_question_lets_the_clock_stand_still(autojump_clock):
+    @step
+    async def ask_and_wait(event: StartEvent, ctx: Context) -> StopEvent:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ctx.request_input, "Go on?")
+            with trio.move_on_after(1):
+                await ctx.wait_for_event(Nudge)
+        return StopEvent()
+
+    async with Workflow("patient", [ask_and_wait], events=[Nudge], timeout=10).start() as run:
+        await trio.sleep(100)
+        assert run.status is RunStatus.AWAITING_INPUT
+        await run.respond_to_input(run.pending_inputs[0].request_id, response=True)
+        await run.result()
+
+
+async def test_a_wait_that_begins_beside_an_open_question_starts_the_clock_from_then_on(autojump_clock):
+    @step
+    async def ask_and_wait(event: StartEvent, ctx: Context) -> StopEvent:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ctx.request_input, "Go on?")
+            await trio.sleep(50)
+            await ctx.wait_for_event(Nudge)
+        return StopEvent()
+
+    async with Workflow("patient", [ask_and_wait], events=[Nudge], timeout=10).start() as run:
+        await trio.sleep(55)
+        assert run.status is RunStatus.RUNNING
+        await run.send_event(Nudge())
+        await trio.sleep(100)
+        await run.respond_to_input(run.pending_inputs[0].request_id, response=True)
+        await run.result()

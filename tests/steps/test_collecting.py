@@ -196,3 +196,31 @@ async def test_a_join_cannot_collect_its_list():
         return StopEvent()
 
     assert isinstance((await failure_of(fan_out, work, join, start=2)).__cause__, TypeError)
+
+
+async def test_an_event_whose_call_failed_for_good_does_not_come_back_with_those_that_another_call_had_taken():
+    answers = []
+
+    @step
+    async def collect(event: Item, ctx: Context) -> None:
+        await trio.sleep(event.n)
+        found = ctx.collect_events(Item, 2)
+        if event.n == 2:
+            answers.append(found)
+            return
+        await trio.sleep(0.6)
+        raise OSError
+
+    @step
+    async def recover(event: StepFailedEvent) -> Done | None:
+        return None
+
+    @step
+    async def end(items: list[Done]) -> StopEvent:
+        return StopEvent(answers)
+
+    @step
+    async def quicker(event: StartEvent) -> list[Item]:
+        return [Item(0), Item(0.5), Item(2)]
+
+    assert await result_of(quicker, collect, recover, end) == [None]

@@ -179,3 +179,39 @@ async def test_once_in_a_step_that_fails_for_good_is_done_once():
 
     assert (await failure_of(go)).attempts == 2
     assert done == [1]
+
+
+async def test_what_was_done_in_the_moment_of_a_cancel_is_not_done_again():
+    done: list[str] = []
+
+    @step
+    async def shop(event: StartEvent, ctx: Context) -> StopEvent:
+        with trio.CancelScope() as scope:
+
+            def buy() -> None:
+                done.append("apples")
+                scope.cancel()
+
+            await ctx.once("buy", buy)
+        await ctx.once("buy", buy)
+        return StopEvent(done)
+
+    assert await result_of(shop) == ["apples"]
+
+
+async def test_a_task_that_is_cancelled_does_nothing():
+    done: list[str] = []
+
+    async def buy() -> None:
+        done.append("slowly")
+
+    @step
+    async def go(event: StartEvent, ctx: Context) -> StopEvent:
+        for function in (buy, lambda: done.append("at once")):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await ctx.once("buy", function)
+            assert scope.cancelled_caught
+        return StopEvent(done)
+
+    assert await result_of(go) == []

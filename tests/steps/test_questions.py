@@ -313,3 +313,32 @@ async def test_a_failing_handler_is_a_failing_step_and_may_be_recovered(steps, f
         return StopEvent((event.step_name, event.error_type, event.message))
 
     assert await result_of(*steps, rescue, input_handler=handler) == (failed, "ConnectionError", "nobody home")
+
+
+async def test_a_task_that_is_cancelled_asks_nobody():
+    @step
+    async def ask(event: StartEvent, ctx: Context) -> StopEvent:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await ctx.request_input("Now?")
+        return StopEvent(scope.cancelled_caught)
+
+    async def handler(question: InputRequestEvent) -> str:
+        raise AssertionError(question.prompt)
+
+    assert await result_of(ask, input_handler=handler) is True
+    async with Workflow("story", [ask]).start() as run:
+        assert await streamed(run, InputRequestEvent) == []
+        assert (await run.result()).result is True
+
+
+async def test_asking_a_handler_that_never_awaits_lets_other_tasks_run():
+    async def handler(question: InputRequestEvent) -> str:
+        return "yes"
+
+    @step
+    async def ask(event: StartEvent, ctx: Context) -> StopEvent:
+        with trio.testing.assert_checkpoints():
+            return StopEvent(await ctx.request_input("Now?"))
+
+    assert await result_of(ask, input_handler=handler) == "yes"

@@ -16,6 +16,14 @@ from blazen_trio import (
 from .stories import TWICE, Done, Item, Other, failure_of, fan_out, gather, one_item, problems_of, result_of, work
 
 
+class Part(Event):
+    total: int
+
+
+class Lost(Event):
+    pass
+
+
 @step
 async def broken(event: Item) -> Done:
     raise ValueError(f"bad item {event.n}")
@@ -335,3 +343,48 @@ def test_recoveries_are_checked_when_the_workflow_is_built():
 @step
 async def gather_one(event: Done) -> StopEvent:
     return StopEvent(event.n)
+
+
+@pytest.mark.parametrize("recovers", [None, ["sum_up"]])
+async def test_a_recovery_for_the_outer_fan_out_does_not_run_its_join_for_every_inner_one(recovers):
+    @step
+    async def split(event: Item) -> list[Other]:
+        return [Other(event.n), Other(event.n)]
+
+    @step
+    async def double(event: Other) -> Done:
+        return Done(event.n * 2)
+
+    @step
+    async def sum_up(items: list[Done]) -> Part:
+        await trio.sleep(1)
+        if items[0].n == 2:
+            raise OSError
+        return Part(sum(item.n for item in items))
+
+    @step(recovers=recovers)
+    async def recover(event: StepFailedEvent) -> Lost:
+        return Lost()
+
+    @step
+    async def end(parts: list[Part | Lost]) -> StopEvent:
+        return StopEvent(parts)
+
+    steps = (fan_out, split, double, sum_up, recover, end)
+    assert await result_of(*steps, start=3) == [Part(0), Lost(), Part(8)]
+
+
+async def test_a_join_of_failures_alone_runs_with_nothing_when_nothing_fails():
+    @step
+    async def recover(event: StepFailedEvent) -> Lost:
+        return Lost()
+
+    @step
+    async def all_done(items: list[Done]) -> None:
+        return None
+
+    @step
+    async def failures(lost: list[Lost]) -> StopEvent:
+        return StopEvent(lost)
+
+    assert await result_of(fan_out, work, recover, all_done, failures, start=3) == []

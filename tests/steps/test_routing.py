@@ -179,3 +179,18 @@ async def test_an_event_from_outside_that_no_step_accepts_came_from_no_step():
             await run.send_event(Other(1))
             await run.result()
     assert (caught.value.event_type, caught.value.source_step) == ("Other", None)
+
+
+async def test_a_long_loop_with_a_listener_costs_the_same_at_every_turn():
+    sizes = set()
+
+    @step
+    async def turn(event: Item, ctx: Context) -> Item | StopEvent:
+        sizes.add(len(ctx.call.order))
+        return Item(event.n - 1) if event.n else StopEvent(max(sizes))
+
+    @step
+    async def listen(event: Item) -> None:
+        pass
+
+    assert await result_of(one_item, turn, listen, start=100) <= 1

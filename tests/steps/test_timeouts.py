@@ -212,3 +212,20 @@ async def test_a_nursery_inside_the_step_ends_with_it():
     failure = await failure_of(parent)
     assert isinstance(failure.__cause__, StepTimeoutError)
     assert ended == [3, 3]
+
+
+async def test_waiting_for_a_thread_is_not_part_of_the_attempt(monkeypatch):
+    threads = trio.CapacityLimiter(1)
+    monkeypatch.setattr("blazen_trio.worker.thread_limiter", lambda: threads)
+    attempts = []
+
+    @step(timeout=5)
+    def slow(event: Item, ctx: Context) -> Done:
+        attempts.append(trio.from_thread.run_sync(trio.current_effective_deadline))
+        trio.from_thread.run(trio.sleep, 3)
+        return Done(event.n)
+
+    assert await result_of(fan_out, slow, gather, start=4) == [0, 1, 2, 3]
+    assert trio.current_time() == 12
+    assert attempts == [5, 8, 11, 14]
+    assert threads.borrowed_tokens == 0

@@ -4,10 +4,14 @@ import pytest
 
 from blazen_trio import Context, Event, RunStalledError, StartEvent, StopEvent, step
 
-from .stories import Done, Item, Other, gather, result_of, work
+from .stories import Done, Item, Other, fan_out, gather, result_of, work
 
 
 class Leaf(Event):
+    n: int
+
+
+class Middle(Event):
     n: int
 
 
@@ -86,3 +90,19 @@ async def test_none_of_a_step_that_announces_nothing_is_no_fan_out():
 
     with pytest.raises(RunStalledError):
         await result_of(begin, work, gather)
+
+
+async def test_a_step_without_annotation_inside_a_fan_out_does_not_run_the_outer_join_early():
+    @step
+    async def split(event: Item) -> list[Other]:
+        return [Other(event.n), Other(event.n)]
+
+    @step
+    async def double(event: Other):
+        return Middle(event.n * 2)
+
+    @step
+    async def sum_up(items: list[Middle]) -> Done:
+        return Done(sum(item.n for item in items))
+
+    assert await result_of(fan_out, split, double, sum_up, gather, start=3) == [0, 4, 8]

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from blazen_trio import Context, Event, RunStatus, StartEvent, StopEvent, step
+from blazen_trio import Context, Event, RunStatus, StartEvent, StopEvent, Workflow, step
 
 from .stories import TWICE, Done, Item, Other, failure_of, fan_out, gather, one_item, result_of, running, work
 
@@ -315,3 +315,32 @@ async def test_who_gets_what_does_not_depend_on_whose_task_runs_first():
             for n in range(9):
                 await run.send_event(Other(n))
             assert (await run.result()).result == [0, 2, 4, 6, 8]
+
+
+async def test_a_task_that_is_cancelled_takes_no_event():
+    @step
+    async def wait(event: StartEvent, ctx: Context) -> StopEvent:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await ctx.wait_for_event(Approval)
+        return StopEvent((scope.cancelled_caught, (await ctx.wait_for_event(Approval)).key))
+
+    async with Workflow("story", [wait], events=[Approval]).start() as run:
+        await run.send_event(Approval("kept"))
+        assert (await run.result()).result == (True, "kept")
+
+
+async def test_what_an_earlier_attempt_received_is_not_lost_to_a_cancelled_task():
+    @step(retry=TWICE)
+    async def wait(event: StartEvent, ctx: Context) -> StopEvent:
+        with trio.CancelScope() as scope:
+            if ctx.attempt == 2:
+                scope.cancel()
+            await ctx.wait_for_event(Approval)
+        if ctx.attempt == 1:
+            raise OSError
+        return StopEvent((scope.cancelled_caught, (await ctx.wait_for_event(Approval)).key))
+
+    async with running(wait) as run:
+        await run.send_event(Approval("first"))
+        assert (await run.result()).result == (True, "first")
