@@ -52,7 +52,7 @@ class Lifetime(Reporter):
         if state.alive > state.parked + routed:
             return False
         waiters = [] if state.mailbox is None else state.mailbox.waiters()
-        return all(each.is_final for each in (*questions, *waiters))
+        return all(question.is_final for question in questions) and all(waiter.is_final for waiter in waiters)
 
     def _nobody_helps(self) -> None:
         state = self.state

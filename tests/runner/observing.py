@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import trio
 
-from blazen_trio import LifecycleEvent, Workflow, WorkflowError, WorkflowRun
+from blazen_trio import InputRequestEvent, LifecycleEvent, Workflow, WorkflowError, WorkflowRun
 
 Drive = Callable[[WorkflowRun], Awaitable[None]]
 
@@ -57,4 +57,6 @@ def _facts(item: Any) -> tuple[str, ...]:
     what: tuple[Any, ...] = (repr(event),)
     if isinstance(event, LifecycleEvent):
         what = (event.kind, event.step_name, event.event_type, event.attempt)
+    if isinstance(event, InputRequestEvent):
+        what = (event.prompt,)  # its id is new in every run
     return tuple(map(str, (type(event).__name__, item.source_step, item.call_id, item.attempt, *what)))

@@ -384,7 +384,8 @@ async def test_a_workflow_is_built_once_and_run_often():
 def test_a_method_needs_its_object():
     class Flow:
         @step
-        async def begin(self, event: StartEvent) -> StopEvent: ...
+        async def begin(self, event: StartEvent) -> StopEvent:
+            return StopEvent()
 
     (problem,) = problems_of(Flow.begin)
     assert problem == "step 'begin': it is a method without its object; take the step from an instance: instance.method"
