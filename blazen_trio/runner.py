@@ -392,8 +392,7 @@ class Runner:
 
     # --- Effects ------------------------------------------------------------------------------------------------------
 
-    def _start_step(self, effect: StartStep) -> None:
-        call = effect.call
+    def _start_step(self, call: StartStep) -> None:
         if call.plan.has_tokens:
             self.tokens.take(call)
         if self.ready is None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from blazen_trio.core.calls import Batch, Call, CallRecord, Lane
-from blazen_trio.core.effects import RequestSlot, StartStep
+from blazen_trio.core.effects import RequestSlot
 from blazen_trio.core.events import Event
 from blazen_trio.core.ids import JOIN_PLACE, derive_id
 from blazen_trio.core.lifetime import Lifetime
@@ -24,7 +24,7 @@ class Scheduler(Lifetime):
             lane.running += 1  # from here as in start, without the cost of calling it: every call comes by
             call.begun_at = self.now
             self.state.running[call] = None
-            self.effects.append(StartStep(call))
+            self.effects.append(call)
             if self.is_watched:
                 self.note("step_dispatched", call)
         else:
@@ -43,7 +43,7 @@ class Scheduler(Lifetime):
         lane.running += 1
         call.begun_at = self.now
         self.state.running[call] = None
-        self.effects.append(StartStep(call))
+        self.effects.append(call)
         if self.is_watched:
             self.note("step_dispatched", call)
 

@@ -98,7 +98,7 @@ class Driver:
 
     def _note(self, effect: Effect) -> None:
         match effect:
-            case StartStep(call):
+            case StartStep() as call:
                 self._start(call)
             case SetTimer(call, at):
                 self.timers[call] = at

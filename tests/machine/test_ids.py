@@ -44,7 +44,7 @@ class Life:
     def tell(self, message: Message) -> None:
         for effect in self.machine.handle(message):
             if isinstance(effect, StartStep):
-                self.ready.append(effect.call)
+                self.ready.append(effect)
             elif isinstance(effect, SetTimer):
                 self.sleeping.append(effect.call)
             elif isinstance(effect, RequestSlot):

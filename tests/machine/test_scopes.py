@@ -57,7 +57,7 @@ class Play:
         self.tell(RunStarted(0.0, StartEvent(), 0.0))
 
     def tell(self, message):
-        self.ready += [effect.call for effect in self.machine.handle(message) if isinstance(effect, StartStep)]
+        self.ready += [effect for effect in self.machine.handle(message) if isinstance(effect, StartStep)]
 
     def end(self, step, result, which=0):
         call = [call for call in self.ready if call.step_name == step][which]

@@ -33,7 +33,7 @@ class Chaos:
 
     def tell(self, message: Any) -> list[Effect]:
         effects = self.machine.handle(message)
-        self.calls += [effect.call for effect in effects if isinstance(effect, StartStep)]
+        self.calls += [effect for effect in effects if isinstance(effect, StartStep)]
         self.waiters += [effect.waiter for effect in effects if isinstance(effect, OfferEvent)]
         self.finished += sum(isinstance(effect, Finish) for effect in effects)
         return effects

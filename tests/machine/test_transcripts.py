@@ -39,7 +39,7 @@ class Scribe:
         effects = self.machine.handle(message)
         for effect in effects:
             if isinstance(effect, StartStep):
-                self._name(effect.call)
+                self._name(effect)
             self.lines.append(f"    < {self.show(effect)}")
         return effects
 
@@ -49,6 +49,8 @@ class Scribe:
             self.calls[call.step_name if not count else f"{call.step_name}{count + 1}"] = call
 
     def show(self, thing: Any) -> str:
+        if isinstance(thing, StartStep):
+            return f"StartStep call={self.value(thing)}"
         fields = [
             (field.name, getattr(thing, field.name)) for field in thing.__attrs_attrs__ if field.name not in HIDDEN
         ]
