@@ -53,6 +53,10 @@ RENEW: Final = "renew"
 """By a deadline that passed after the step had ended by itself."""
 
 
+_NO_SCOPE: Final = trio.CancelScope()
+"""In place of a scope in runs whose workers need none (``Runner.has_worker_scopes``); never entered."""
+
+
 class Worker:
     """A task of a run's nursery that runs calls.
 
@@ -68,14 +72,15 @@ class Worker:
         self.call: Call | None = None
         self.reason: str | None = None
         self.task: trio.lowlevel.Task | None = None
-        self._scope = trio.CancelScope()
+        self._scope = trio.CancelScope() if runner.has_worker_scopes else _NO_SCOPE
         self._has_suspended = False
 
     def cancel(self, reason: str) -> trio.CancelScope:
         """Cancel the call that runs now. Gives the scope that it runs in, which is replaced when the call has ended."""
         if self.reason != END:
             self.reason = reason
-        self._scope.cancel()
+        if self._scope is not _NO_SCOPE:
+            self._scope.cancel()
         return self._scope
 
     def is_in(self, scope: trio.CancelScope) -> bool:

@@ -126,9 +126,9 @@ class Call:
         return f"<Call {self.step_name} {format_id(self.id)} attempt {self.attempt}>"
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Origin:
-    """Where an event comes from: all that its calls inherit.
+    """Where an event comes from: all that its calls inherit. Never changed; not frozen, which would triple its cost.
 
     Attributes:
         parent: id of the call (or question) that emitted it, or ``ROOT_ID``.

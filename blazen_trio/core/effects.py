@@ -11,7 +11,6 @@ from blazen_trio.core.mailbox import Waiter
 from blazen_trio.core.publication import StreamItem
 from blazen_trio.core.status import RunStatus
 
-
 StartStep: TypeAlias = Call
 """Run a call's step function, once, and tell how it ended: a call among the effects is itself the order to run it.
 
@@ -119,7 +118,7 @@ class Reply:
     value: Any
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Outcome:
     """How a run ended: with an event, or with an error and the exception that caused it."""
 
