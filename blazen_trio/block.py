@@ -39,6 +39,7 @@ class RunBlock:
         if runner.nursery is not None:
             raise RuntimeError("the block of a run can be entered once; call workflow.start() for another run")
         runner.nursery = await self._manager.__aenter__()
+        runner.outer_deadline = trio.current_effective_deadline()
         now = runner.clock()
         runner.post(RunStarted(now, self._event, time.time() - now))
 

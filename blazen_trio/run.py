@@ -6,6 +6,7 @@ import attrs
 from trio.lowlevel import checkpoint
 
 from blazen_trio.core.definition import WorkflowDefinition
+from blazen_trio.core.errors import UnknownInputRequestError
 from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent, StopEvent, require_event
 from blazen_trio.core.history import HistoryEvent
 from blazen_trio.core.messages import (
@@ -151,7 +152,7 @@ class WorkflowRun:
             RunClosedError: the run is over.
         """
         self._runner.post(ResumeRequested(self._runner.clock()))
-        self._runner.unquiet()
+        self._runner.go_on()
         await checkpoint()
 
     # --- In and out ---------------------------------------------------------------------------------------------------
@@ -188,6 +189,8 @@ class WorkflowRun:
             UnknownInputRequestError: there is no such question.
         """
         await checkpoint()  # before it is given: a cancelled call answers nothing
+        if not isinstance(request_id, str):
+            raise UnknownInputRequestError(request_id, self.run_id)
         self._runner.post(InputAnswered(request_id, response, self._runner.clock()))
 
     def stream_events(

@@ -74,6 +74,7 @@ class Runner:
         has_worker_scopes: each worker has a cancel scope of its own. A run without a handle and without step time-outs
             needs none: nobody can interrupt it, no user's block is in its nursery, so at its end the nursery itself is
             cancelled.
+        outer_deadline: when the caller's own scopes end the run.
         idle: workers that wait for a call, the last to come in front.
         thread: the thread of Trio, which alone may touch the run.
         variables: the context variables that every call begins with: those of the task that started the run.
@@ -107,6 +108,7 @@ class Runner:
         "machine",
         "metadata",
         "nursery",
+        "outer_deadline",
         "ready",
         "run_id",
         "session",
@@ -138,6 +140,7 @@ class Runner:
         self.is_over: bool = False
         self._finished: trio.Event | None = None
         self.has_worker_scopes: bool = state.is_attended or definition.has_timeouts
+        self.outer_deadline = math.inf
         self.blocked_senders: int = 0
         self._ended: trio.Event | None = None
         self._quiet: ParkingLot | None = None
@@ -260,7 +263,9 @@ class Runner:
 
         Asked only for a run without a handle; with one, anything may come.
         """
-        if self.state.is_attended or call.plan.timeout_s is not None or trio.current_effective_deadline() != math.inf:
+        if self.state.is_attended or call.plan.timeout_s is not None:
+            return False
+        if trio.current_effective_deadline() < self.outer_deadline:
             return False
         task = trio.lowlevel.current_task()
         is_alone = not any(nursery.child_tasks for nursery in task.child_nurseries)
@@ -345,8 +350,11 @@ class Runner:
             self._quiet = self._quiet or ParkingLot()
             await self._quiet.park()
 
-    def unquiet(self) -> None:
-        """The pause is over: let those go on who still wait for it."""
+    def go_on(self) -> None:
+        """The pause is over: the time-outs of waiting calls run again, and those go on who still wait for the pause."""
+        now = self.clock()
+        for worker in self.workers:
+            worker.release_deadline(now)
         if self._quiet is not None:
             self._quiet.unpark_all()
 
@@ -462,6 +470,9 @@ class Runner:
         self.tokens.withdraw(effect.lane)
 
     def _quiesce(self, _effect: Quiesce) -> None:
+        now = self.clock()
+        for worker in self.workers:
+            worker.hold_deadline(now)
         if self._quiet is not None:
             self._quiet.unpark_all()
         if self._grace is not None:

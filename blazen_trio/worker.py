@@ -65,7 +65,7 @@ class Worker:
         reason: why its scope was cancelled.
     """
 
-    __slots__ = ("_has_suspended", "_scope", "call", "reason", "runner", "task")
+    __slots__ = ("_has_suspended", "_remaining_s", "_scope", "call", "reason", "runner", "task")
 
     def __init__(self, runner: "Runner") -> None:
         self.runner: Runner = runner
@@ -74,6 +74,7 @@ class Worker:
         self.task: trio.lowlevel.Task | None = None
         self._scope = trio.CancelScope() if runner.has_worker_scopes else _NO_SCOPE
         self._has_suspended = False
+        self._remaining_s: float | None = None
 
     def cancel(self, reason: str) -> trio.CancelScope:
         """Cancel the call that runs now. Gives the scope that it runs in, which is replaced when the call has ended."""
@@ -86,6 +87,16 @@ class Worker:
     def is_in(self, scope: trio.CancelScope) -> bool:
         """Whether the call that was cancelled by this scope has not ended yet."""
         return self._scope is scope
+
+    def hold_deadline(self, now: float) -> None:
+        """The run is paused and the call waits for something: the time of its attempt stands still."""
+        if self._scope.deadline != inf:
+            self._remaining_s, self._scope.deadline = self._scope.deadline - now, inf
+
+    def release_deadline(self, now: float) -> None:
+        """The run goes on, and so does the time of the attempt."""
+        if self._remaining_s is not None:
+            self._scope.deadline, self._remaining_s = now + self._remaining_s, None
 
     @property
     def is_cancelled(self) -> bool:
@@ -201,7 +212,7 @@ class Worker:
     def _account_for_cancel(self) -> None:
         """After the scope: tell how the call ended that was cancelled in it, and get a new scope."""
         call, reason = self.call, self.reason
-        self.reason = None
+        self.reason = self._remaining_s = None
         self._scope = trio.CancelScope()
         if call is None:
             return
@@ -248,7 +259,7 @@ class Worker:
 
     def _disarm(self) -> None:
         """The step ended by itself: a deadline that has passed since is none of the next call's."""
-        self._scope.deadline = inf
+        self._scope.deadline, self._remaining_s = inf, None
         if self._scope.cancel_called and self.reason is None:
             self.reason = RENEW
 

@@ -152,3 +152,10 @@ def test_a_step_is_retried_only_if_step_workflow_or_pipeline_asks() -> None:
 def test_a_step_can_switch_off_what_its_workflow_asks_for() -> None:
     never = RetryConfig(max_retries=0)
     assert RetryStack(step=never, workflow=WORKFLOW).asked() is never
+
+
+def test_a_group_is_of_a_kind_that_is_tried_again_if_all_its_parts_are() -> None:
+    config = RetryConfig(retry_on=(OSError,))
+    assert config.wants(ExceptionGroup("two", [OSError(), ExceptionGroup("one", [TimeoutError()])]))
+    assert not config.wants(ExceptionGroup("two", [OSError(), ValueError()]))
+    assert not config.wants(BaseExceptionGroup("two", [OSError(), KeyboardInterrupt()]))

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from blazen_trio.core.calls import Batch, Call, Order, Origin
 from blazen_trio.core.effects import OfferEvent, WakeTask
-from blazen_trio.core.errors import InputRequestExistsError, NoHandlerError
+from blazen_trio.core.errors import EventLimitError, InputRequestExistsError, NoHandlerError
 from blazen_trio.core.events import Event, InputRequestEvent, StopEvent
 from blazen_trio.core.ids import MASK, MULTIPLIER, ROOT_ID, derive_id
 from blazen_trio.core.lifetime import PAUSED
@@ -185,8 +185,12 @@ class Dispatcher(Scheduler):
 
     def receive(self, call: Call, event: Event) -> None:
         """Note that a call got an event by waiting for it."""
-        call.recorded().received.append(event)
+        received = call.recorded().received
+        received.append(event)
         self.state.consumed += 1
+        limit = self.definition.options.max_pending_events
+        if len(received) > limit:
+            self.fail(EventLimitError("events received by one call", limit, call.step_name, self.state.run_id))
 
     def _ask(self, event: Event, origin: Origin) -> None:
         """Record a question that was routed."""

@@ -91,7 +91,9 @@ class RetryConfig:
 
     def wants(self, error: BaseException) -> bool:
         """Whether an exception is of a kind that is tried again."""
-        return isinstance(error, self.retry_on)
+        if isinstance(error, self.retry_on):
+            return True
+        return isinstance(error, BaseExceptionGroup) and all(map(self.wants, error.exceptions))
 
     def delay_s(self, retry: int, jitter: float, retry_after: float | None = None) -> float:
         """The wait in seconds before a retry.

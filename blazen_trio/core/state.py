@@ -120,7 +120,9 @@ class RunState:
 
     @property
     def pending(self) -> int:
-        """Events in the run that no finished call has consumed; what ``max_pending_events`` bounds."""
+        """Events in the run that no finished call has consumed; what ``max_pending_events`` bounds; 0 after the end."""
+        if self.outcome is not None:
+            return 0
         mail = 0 if self.mailbox is None else self.mailbox.size
         return self.alive + self.queued + self.kept + mail
 

@@ -49,6 +49,7 @@ from blazen_trio.core.messages import (
     WaitEnded,
 )
 from blazen_trio.core.shared_state import MISSING as NO_VALUE
+from tests.budget import share
 from tests.machine.driver import Driver
 from tests.machine.model import MISSING, Entry, Token, Wait, Work
 from tests.machine.programs import WORK, Letter, Program, Stray, programs
@@ -449,4 +450,4 @@ def test_the_machine_does_what_the_contract_says():
 
 @pytest.mark.slow
 def test_the_machine_does_what_the_contract_says_for_long():
-    run_state_machine_as_test(MachineModel, settings=settings(stateful_step_count=120, max_examples=2000))
+    run_state_machine_as_test(MachineModel, settings=settings(stateful_step_count=120, max_examples=share(2000)))

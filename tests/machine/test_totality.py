@@ -13,6 +13,7 @@ from blazen_trio.core.events import InputRequestEvent, ProgressEvent, StartEvent
 from blazen_trio.core.machine import HANDLERS, Machine
 from blazen_trio.core.mailbox import Waiter
 from blazen_trio.core.state import new_state
+from tests.budget import share
 from tests.machine.programs import WORK, Letter, Program, Stray, programs
 
 things = st.tuples(
@@ -101,7 +102,7 @@ def test_no_message_raises_and_a_run_ends_at_most_once(program, sent):
 
 
 @pytest.mark.slow
-@settings(max_examples=5000)
+@settings(max_examples=share(5000))
 @given(programs(), messages)
 def test_no_message_raises_for_long(program, sent):
     _live(program, sent)

@@ -33,6 +33,7 @@ from blazen_trio.threads import thread_limiter
 from blazen_trio.timers import Timers
 from blazen_trio.tokens import Tokens
 from blazen_trio.worker import Worker
+from tests.budget import share
 from tests.runner.seeds import run_shuffled
 
 LIMITER = trio.CapacityLimiter
@@ -364,7 +365,7 @@ def test_runs_in_many_schedules_leave_nothing_behind() -> None:
     async def main() -> None:
         await check_after(run_all, 1)
 
-    for seed in range(200):
+    for seed in range(share(200)):
         run_shuffled(main, seed)
 
 

@@ -15,6 +15,7 @@ from blazen_trio import (
     RunStatus,
     StartEvent,
     StepFailedError,
+    StepTimeoutError,
     StopEvent,
     Workflow,
     WorkflowRun,
@@ -431,3 +432,21 @@ async def test_an_event_that_was_returned_while_paused_and_that_nobody_accepts_n
         with pytest.raises(NoHandlerError) as caught:
             await run.result()
     assert caught.value.source_step == "culprit"
+
+
+async def test_the_time_out_of_a_call_that_waits_stands_still_in_a_pause(autojump_clock):
+    @step(timeout=10)
+    async def wait(event: StartEvent, ctx: Context) -> StopEvent:
+        return StopEvent(await ctx.request_input("Well?"))
+
+    async with Workflow("patient", [wait]).start() as run:
+        await trio.sleep(4)
+        await run.pause()
+        await trio.sleep(100)
+        await run.resume_in_place()
+        await trio.sleep(5)
+        assert run.status is RunStatus.AWAITING_INPUT
+        with pytest.raises(StepFailedError) as failed:
+            await run.result()
+    assert isinstance(failed.value.__cause__, StepTimeoutError)
+    assert trio.current_time() == pytest.approx(110)

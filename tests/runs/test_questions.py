@@ -88,7 +88,7 @@ async def test_the_same_answer_again_is_ignored_and_another_one_is_refused():
         assert (await run.result()).result == [1, 6]
 
 
-@pytest.mark.parametrize("request_id", ["nobody asked", "", None, 7], ids=repr)
+@pytest.mark.parametrize("request_id", ["nobody asked", "", None, 7, ["unhashable"]], ids=repr)
 async def test_an_answer_to_a_question_that_was_never_asked(request_id):
     async with routed.start() as run:
         with pytest.raises(UnknownInputRequestError) as caught:

@@ -203,9 +203,9 @@ async def test_an_event_whose_call_failed_for_good_does_not_come_back_with_those
 
     @step
     async def collect(event: Item, ctx: Context) -> None:
-        await trio.sleep(event.n)
+        await trio.sleep(event.n / 2)
         found = ctx.collect_events(Item, 2)
-        if event.n == 2:
+        if event.n == 4:
             answers.append(found)
             return
         await trio.sleep(0.6)
@@ -221,6 +221,6 @@ async def test_an_event_whose_call_failed_for_good_does_not_come_back_with_those
 
     @step
     async def quicker(event: StartEvent) -> list[Item]:
-        return [Item(0), Item(0.5), Item(2)]
+        return [Item(0), Item(1), Item(4)]
 
     assert await result_of(quicker, collect, recover, end) == [None]
