@@ -158,7 +158,9 @@ class Context(ContextParameter, Generic[S]):
         self._written = place + 1
         if record is not None and place < len(record.written) and _is_repeated(record.written, place, event):
             return
-        self.post(StreamWritten(self.call, event, self.runner.clock()))
+        runner = self.runner
+        post = runner.post if get_ident() == runner.thread else self.post  # as in post, for streams of many events
+        post(StreamWritten(self.call, event, runner.clock()))
 
     def emit_usage(self, event: UsageEvent) -> None:
         """Count tokens and cost, and publish them. They count once, with the call's success.

@@ -140,7 +140,7 @@ class Runner:
         self.is_over: bool = False
         self._finished: trio.Event | None = None
         self.has_worker_scopes: bool = state.is_attended or definition.has_timeouts
-        self.outer_deadline = math.inf
+        self.outer_deadline: float = math.inf
         self.blocked_senders: int = 0
         self._ended: trio.Event | None = None
         self._quiet: ParkingLot | None = None
@@ -409,7 +409,7 @@ class Runner:
 
     def _publish(self, effect: Publish) -> None:
         if self.state.is_attended:  # else nobody has a handle to subscribe with
-            self.stream.append(effect)
+            (self._stream or self.stream).append(effect)
 
     def _wake(self, effect: WakeTask) -> None:
         effect.token.set(effect.value)

@@ -47,10 +47,10 @@ def state_written(machine: Dispatcher, message: StateWritten) -> None:
 
 def stream_written(machine: Dispatcher, message: StreamWritten) -> None:
     """Publish an event and remember that the call did."""
-    if is_late(machine, message.call):
-        return
     call, event = message.call, message.event
-    written = call.recorded().written
+    if call not in machine.state.running and is_late(machine, call):
+        return
+    written = (call.record or call.recorded()).written
     limit = machine.definition.options.max_pending_events
     if len(written) >= limit:
         error = EventLimitError("stream items of one call", limit, call.step_name, machine.state.run_id)

@@ -9,7 +9,7 @@ Pure: the random fraction for the jitter is given by the caller, so that the sam
 """
 
 import math
-from typing import Any, Final, TypeGuard, cast
+from typing import Any, Final, TypeGuard, cast, cast
 
 import attrs
 
@@ -90,10 +90,12 @@ class RetryConfig:
     retry_on: tuple[type[Exception], ...] = attrs.field(default=(Exception,), validator=_check_classes)
 
     def wants(self, error: BaseException) -> bool:
-        """Whether an exception is of a kind that is tried again."""
+        """Whether an exception is of a kind that is tried again; a group is if all its parts are."""
         if isinstance(error, self.retry_on):
             return True
-        return isinstance(error, BaseExceptionGroup) and all(map(self.wants, error.exceptions))
+        if not isinstance(error, BaseExceptionGroup):
+            return False
+        return all(map(self.wants, cast("BaseExceptionGroup[BaseException]", error).exceptions))
 
     def delay_s(self, retry: int, jitter: float, retry_after: float | None = None) -> float:
         """The wait in seconds before a retry.
