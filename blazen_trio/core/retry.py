@@ -9,7 +9,7 @@ Pure: the random fraction for the jitter is given by the caller, so that the sam
 """
 
 import math
-from typing import Any, Final, TypeGuard, cast, cast
+from typing import Any, Final, TypeGuard, cast
 
 import attrs
 
