@@ -4,7 +4,8 @@ Workers run calls without a checkpoint between them, which is what makes a call 
 workers of all runs in one ``trio.run`` share one slice. Its owner may work until the slice is over. A worker that finds
 it over runs one call and yields. When the owner gets its next turn (then everybody has had one) the slice begins anew:
 for the *heir*, drawn by lot from the workers that had a turn meanwhile, so that runs which are busy at once all go on;
-for the owner itself if there was none. It also begins anew when its owner stays away for as long as a slice lasts.
+for the owner itself if there was none. It also begins anew for the heir of an owner that ended, and when its owner stays
+away for as long as a slice lasts.
 """
 
 import random
@@ -46,11 +47,15 @@ class Slice:
         """A worker got its turn from Trio."""
         if self.owner is worker and self.has_begun and self.heir is not None:
             self.owner, self.heir, self.has_begun = self.heir, None, False
-        elif self.owner is worker or now >= self.end + SLICE_S:
+        elif self.owner is worker or now >= self.end + SLICE_S or self._is_inherited_by(worker):
             self.owner, self.heir, self.has_begun = worker, None, True
             self.end = now + SLICE_S
         else:
             self._draw(worker)
+
+    def _is_inherited_by(self, worker: object) -> bool:
+        """Whether the owner has ended and the heir has its next turn: everybody has had one since it was drawn."""
+        return self.owner is None and self.heir is worker
 
     def _draw(self, worker: object) -> None:
         """Make the k-th worker the heir with probability 1/k: then each of them has the same chance."""
