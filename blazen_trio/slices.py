@@ -4,8 +4,8 @@ Workers run calls without a checkpoint between them, which is what makes a call 
 workers of all runs in one ``trio.run`` share one slice. Its owner may work until the slice is over. A worker that finds
 it over runs one call and yields. When the owner gets its next turn (then everybody has had one) the slice begins anew:
 for the *heir*, drawn by lot from the workers that had a turn meanwhile, so that runs which are busy at once all go on;
-for the owner itself if there was none. It also begins anew for the heir of an owner that ended, and when its owner stays
-away for as long as a slice lasts.
+for the owner itself if there was none. It also begins anew for the heir of an owner that ended, and when its owner
+stays away for as long as a slice lasts.
 """
 
 import random

@@ -97,7 +97,7 @@ def test_a_slice_whose_owner_ended_is_free_after_one_turn_of_everybody() -> None
     assert shared.owner is None  # it may be the same pass in which the first one had its turn
     shared.begin_turn(second, 1.0 + SLICE_S)
     assert shared.owner is second
-    assert shared.end == 1.0 + 2 * SLICE_S
+    assert shared.end == pytest.approx(1.0 + 2 * SLICE_S)
 
 
 def test_runs_that_are_busy_at_once_all_go_on() -> None:
