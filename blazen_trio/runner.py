@@ -52,6 +52,7 @@ from blazen_trio.core.messages import (
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
 from blazen_trio.groups import is_passing
+from blazen_trio.parking import Parking
 from blazen_trio.slices import Slice, current_slice
 from blazen_trio.stream import EventSubscription, EventTypes, Stream
 from blazen_trio.timers import Timer, Timers
@@ -78,8 +79,6 @@ class Runner:
         idle: workers that wait for a call, the last to come in front.
         thread: the thread of Trio, which alone may touch the run.
         variables: the context variables that every call begins with: those of the task that started the run.
-        session: live objects of the run, by name.
-        metadata: what the caller gave the run to know.
     """
 
     __slots__ = (
@@ -88,15 +87,17 @@ class Runner:
         "_deadline",
         "_decide",
         "_ended",
-        "_finished",
         "_grace",
         "_is_doing_later",
         "_later",
+        "_metadata",
         "_quiet",
         "_room",
+        "_session",
         "_stream",
         "_timers",
         "_tokens",
+        "_waiting",
         "armed",
         "blocked_senders",
         "clock",
@@ -106,12 +107,10 @@ class Runner:
         "idle",
         "is_over",
         "machine",
-        "metadata",
         "nursery",
         "outer_deadline",
         "ready",
         "run_id",
-        "session",
         "slice",
         "state",
         "thread",
@@ -119,13 +118,15 @@ class Runner:
         "workers",
     )
 
-    def __init__(self, definition: WorkflowDefinition, state: RunState, codec: Codec, metadata: dict[str, Any]) -> None:
+    def __init__(
+        self, definition: WorkflowDefinition, state: RunState, codec: Codec, metadata: dict[str, Any] | None
+    ) -> None:
         self.definition: WorkflowDefinition = definition
         self.state: RunState = state
         self.codec: Codec = codec
         self.run_id: str = state.run_id
-        self.metadata: dict[str, Any] = metadata
-        self.session: dict[str, Any] = {}
+        self._metadata: dict[str, Any] | None = metadata
+        self._session: dict[str, Any] | None = None
         self.machine: Machine = Machine(definition, state)
         self._decide = self.machine.handle
         self.clock: Callable[[], float] = current_clock().current_time
@@ -138,7 +139,7 @@ class Runner:
         self.armed: Worker | None = None
         self.nursery: trio.Nursery | None = None
         self.is_over: bool = False
-        self._finished: trio.Event | None = None
+        self._waiting: list[Parking] | None = None
         self.has_worker_scopes: bool = state.is_attended or definition.has_timeouts
         self.outer_deadline: float = math.inf
         self.blocked_senders: int = 0
@@ -149,7 +150,7 @@ class Runner:
         self._tokens: Tokens | None = None
         self._stream: Stream | None = None
         self._timers: Timers | None = None
-        self._call_timers: dict[Call, Timer] = {}
+        self._call_timers: dict[Call, Timer] | None = None
         self._deadline: Timer | None = None
         self._later: list[Callable[[], None]] = []
         self._is_doing_later = False
@@ -237,11 +238,17 @@ class Runner:
 
     async def wait_finished(self) -> None:
         """Wait until the run is over; a checkpoint."""
-        if self._finished is None:
-            self._finished = trio.Event()
         if self.is_over:
-            self._finished.set()
-        await self._finished.wait()
+            await trio.lowlevel.checkpoint()
+            return
+        parking = Parking()  # not an Event: a run that waits for a person shall hold less than 8 kB, of which it is 0.4
+        if self._waiting is None:
+            self._waiting = []
+        self._waiting.append(parking)
+        try:
+            await parking.wait()
+        finally:
+            self._waiting.remove(parking)
 
     async def wait_ended(self) -> None:
         """Wait until no call of the ended run runs any more; a checkpoint."""
@@ -280,6 +287,20 @@ class Runner:
         return task is not None
 
     # --- Parts that most runs never need ------------------------------------------------------------------------------
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the caller gave the run to know."""
+        if self._metadata is None:
+            self._metadata = {}
+        return self._metadata
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """Live objects of the run, by name."""
+        if self._session is None:
+            self._session = {}
+        return self._session
 
     @property
     def stream(self) -> Stream:
@@ -419,14 +440,17 @@ class Runner:
 
     def _set_timer(self, effect: SetTimer) -> None:
         call = effect.call
+        if self._call_timers is None:
+            self._call_timers = {}
         self._call_timers[call] = self.timers.set(effect.at, lambda: self._timer_fired(call))
 
     def _timer_fired(self, call: Call) -> None:
-        del self._call_timers[call]
+        if self._call_timers is not None:
+            del self._call_timers[call]
         self.post(TimerFired(call, self.clock()))
 
     def _cancel_timer(self, effect: CancelTimer) -> None:
-        timer = self._call_timers.pop(effect.call, None)
+        timer = None if self._call_timers is None else self._call_timers.pop(effect.call, None)
         if timer is not None:
             self.timers.cancel(timer)
 
@@ -496,8 +520,8 @@ class Runner:
             if lot is not None:
                 lot.unpark_all()
         self.is_over = True
-        if self._finished is not None:
-            self._finished.set()
+        for parking in self._waiting or ():
+            parking.set(None)
         if is_passing(effect.outcome.error):
             assert self.nursery is not None
             self.nursery.cancel_scope.cancel()  # it ends the program, so it does not wait for the block's body

@@ -72,7 +72,7 @@ class Workflow(WorkflowDefinition):
         state = new_state(self, new_run_id(), is_attended=is_attended)
         if metadata is not None and not isinstance(metadata, Mapping):
             raise TypeError(f"metadata= is a mapping for ctx.metadata, not {metadata!r}")
-        runner = Runner(self, state, self.codec, dict(metadata or {}))
+        runner = Runner(self, state, self.codec, dict(metadata) if metadata else None)
         return RunBlock(self, runner, event)
 
     def describe(self) -> WorkflowDescription:
