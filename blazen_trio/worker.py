@@ -167,8 +167,10 @@ class Worker:
                 raise
             except BaseException as error:  # noqa: ASYNC103 - user code may raise anything; what must pass is sorted out
                 message: StepSucceeded | StepFailed = self._failed(call, error)
+                now = message.at
             else:
-                message = StepSucceeded(call, result, clock())
+                now = clock()
+                message = StepSucceeded(call, result, now)
             self.call = None
             if plan.has_tokens:
                 runner.tokens.release(call)
@@ -182,7 +184,7 @@ class Worker:
             if self.reason is not None:
                 return True
             turn_calls -= 1
-            if ready and (message.at >= shared_slice.end or turn_calls <= 0) and not self._has_just_yielded():
+            if ready and (now >= shared_slice.end or turn_calls <= 0) and not self._has_just_yielded():
                 await self._yield()
                 turn_calls = SLICE_CALLS
 

@@ -51,15 +51,23 @@ class Dispatcher(Scheduler):
         """Let the one event that a call returned take the call's place; false if there is more to it than that.
 
         The short way of most calls: one step takes the event, in the same scope, so that nothing there has to be
-        counted.
+        counted, and nobody watches. ``derive_id`` and ``start`` stand here once more: calling them costs 7 % of a step.
         """
         plan = self.routes[event.__class__].only
         if plan is None or call.record is not None or call.plan.opens_fan_out or not self.is_simple:
             return False
-        self.state.emitted += 1
-        lane = self.state.lanes[plan.index]
-        call_id = (call.id * MULTIPLIER + plan.first_key) & MASK  # derive_id, without the cost of calling it
-        self.enqueue(lane, Call(lane, event, call_id, call.scope, call.order, call.recoveries))
+        state = self.state
+        state.emitted += 1
+        lane = state.lanes[plan.index]
+        call_id = (call.id * MULTIPLIER + plan.first_key) & MASK
+        successor = Call(lane, event, call_id, call.scope, call.order, call.recoveries)
+        if lane.running < lane.limit and not (lane.waiting or lane.is_shared or self.is_stopped):
+            lane.running += 1
+            successor.begun_at = self.now
+            state.running[successor] = None
+            self.effects.append(successor)
+        else:
+            self.enqueue(lane, successor)
         return True
 
     def route_items(self, events: Sequence[Event], origin: Origin) -> None:

@@ -21,12 +21,7 @@ class Scheduler(Lifetime):
     def enqueue(self, lane: Lane, call: Call) -> None:
         """Start a call if its step has a slot, else let it wait."""
         if lane.running < lane.limit and not (lane.waiting or lane.is_shared or self.is_stopped):
-            lane.running += 1  # from here as in start, without the cost of calling it: every call comes by
-            call.begun_at = self.now
-            self.state.running[call] = None
-            self.effects.append(call)
-            if self.is_watched:
-                self.note("step_dispatched", call)
+            self.start(lane, call)
         else:
             lane.push(call)
             self.refill(lane)
