@@ -2,19 +2,20 @@
 
 The house, from the street to the cellar (imports point downwards only; ``docs/design.md`` draws it at length):
 
-==============  ====================================================================================================
-``cli``         the command ``blazen-trio``
-``demo``        a real job written with the public API: a licence audit of the installed packages
-``workflow``    ``Workflow``: steps and options; makes runs
-``run``         ``WorkflowRun``: the handle of a run; with ``block`` (what it lives in), ``endings`` (what waiters get),
-                ``send_channel``, ``run_ids``
-``runner``      carries out what the machine decides, on Trio; with ``worker`` (runs calls), ``timers``, ``tokens``,
-                ``threads``, ``slices``, ``parking``, ``failures``, ``groups``
-``context``     ``Context``: what a step can do; with ``values`` (``ctx.state``)
-``stream``      the broadcast of a run: one ring, a position per reader
-``codec``       values and events as plain data, exact and strict
-``core``        pure: events, steps, routing, and the machine that decides everything
-==============  ====================================================================================================
+================  ==================================================================================================
+``cli``           the command ``blazen-trio``
+``demo``          a real job written with the public API: a licence audit of the installed packages
+``workflow``      ``Workflow``: steps and options; makes runs
+``run``           ``WorkflowRun``: the handle of a run; with ``block`` (what it lives in), ``endings`` (what waiters
+                  get), ``send_channel``, ``run_ids``
+``runner``        carries out what the machine decides, on Trio; with ``worker`` (runs calls), ``timers``, ``tokens``,
+                  ``threads``, ``slices``, ``parking``, ``failures``, ``groups``
+``context``       ``Context``: what a step can do; with ``values`` (``ctx.state``)
+``stream``        the broadcast of a run: one ring, a position per reader
+``codec``         values and events as plain data, exact and strict
+``session_refs``  live objects by keys that can stand in data
+``core``          pure: events, steps, routing, and the machine that decides everything
+================  ==================================================================================================
 """
 
 from blazen_trio.context import Context as Context
@@ -80,6 +81,12 @@ from blazen_trio.core.usage import TokenUsage as TokenUsage
 from blazen_trio.run import WorkflowResult as WorkflowResult
 from blazen_trio.run import WorkflowRun as WorkflowRun
 from blazen_trio.send_channel import RunSendChannel as RunSendChannel
+from blazen_trio.session_refs import RefLifetime as RefLifetime
+from blazen_trio.session_refs import RegistryKey as RegistryKey
+from blazen_trio.session_refs import RemoteRefDescriptor as RemoteRefDescriptor
+from blazen_trio.session_refs import SessionPausePolicy as SessionPausePolicy
+from blazen_trio.session_refs import SessionRefRegistry as SessionRefRegistry
+from blazen_trio.session_refs import SessionRefSerializable as SessionRefSerializable
 from blazen_trio.stream import EventSubscription as EventSubscription
 from blazen_trio.values import State as State
 from blazen_trio.workflow import Workflow as Workflow

@@ -2,6 +2,7 @@
 
 import time
 from types import TracebackType
+from typing import Final
 
 import trio
 
@@ -12,6 +13,9 @@ from blazen_trio.endings import Ending
 from blazen_trio.groups import alone, is_passing
 from blazen_trio.run import WorkflowResult, WorkflowRun, make_result
 from blazen_trio.runner import Runner
+from blazen_trio.session_refs import RefLifetime
+
+_ENDING_WITH_THE_BLOCK: Final = tuple(each for each in RefLifetime if each is not RefLifetime.UNTIL_EXPLICIT_DROP)
 
 
 class RunBlock:
@@ -47,8 +51,16 @@ class RunBlock:
     async def run_to_end(self) -> WorkflowResult:
         """Run without a handle: the end of the run is the end of its last task."""
         await self._begin()
-        await self._leave_nursery(None)
-        return make_result(self._runner.state, self._ending)
+        try:
+            await self._leave_nursery(None)
+            return make_result(self._runner, self._ending)  # with the session refs: they are the caller's now
+        except BaseException:
+            self._forget_session_refs()
+            raise
+
+    def _forget_session_refs(self) -> None:
+        """What outlives the run is only what somebody wants to remove himself."""
+        self._runner.purge_session_refs(*_ENDING_WITH_THE_BLOCK)
 
     async def _leave_nursery(self, body_error: BaseException | None) -> None:
         """Wait until the run's last task has ended; what leaves is one exception, without Trio's group around it."""
@@ -66,7 +78,10 @@ class RunBlock:
         if runner.state.outcome is None:
             runner.post(AbortRequested(runner.clock(), "its block ended"))
             self._ending.is_taken = True
-        await self._leave_nursery(exc)  # noqa: ASYNC102 - as a nursery: the end of its tasks is awaited, cancelled or not
+        try:
+            await self._leave_nursery(exc)  # noqa: ASYNC102 - as a nursery: its tasks' end is awaited, cancelled or not
+        finally:
+            self._forget_session_refs()
         error, is_taken = self._ending.error, self._ending.is_taken
         is_urgent = is_passing(error) and (not is_taken or isinstance(exc, trio.Cancelled))
         if is_urgent or (error is not None and exc is None and not is_taken):

@@ -40,6 +40,7 @@ from blazen_trio.core.messages import (
 from blazen_trio.core.questions import is_same
 from blazen_trio.core.retry import RetryConfig, RetryStack
 from blazen_trio.parking import Parking
+from blazen_trio.session_refs import SessionRefRegistry
 from blazen_trio.values import State, TypedState
 
 if TYPE_CHECKING:
@@ -107,6 +108,11 @@ class Context(ContextParameter, Generic[S]):
     def session(self) -> dict[str, Any]:
         """Live objects of the run by name (connections, locks); never saved."""
         return self.runner.session
+
+    @property
+    def session_refs(self) -> SessionRefRegistry:
+        """Live objects of the run by keys that may stand in events and in ``state``. No failure undoes an insert."""
+        return self.runner.session_refs
 
     @property
     def state(self) -> S:

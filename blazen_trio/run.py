@@ -16,12 +16,12 @@ from blazen_trio.core.messages import (
     ResumeRequested,
     SenderOpened,
 )
-from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
 from blazen_trio.core.usage import TokenUsage
 from blazen_trio.endings import Ending
 from blazen_trio.runner import Runner
 from blazen_trio.send_channel import RunSendChannel
+from blazen_trio.session_refs import SessionRefRegistry
 from blazen_trio.stream import EventSubscription, EventTypes
 
 
@@ -35,7 +35,8 @@ class WorkflowResult:
         result: ``StopEvent.result``; of a subclass the event itself.
         usage_total: tokens used by all successful calls.
         cost_total_usd: what they cost.
-        session_refs: live objects handed over by the run.
+        session_refs: the run's live objects. Of ``workflow.run()`` they are the caller's now; of a run in a block they
+            are the run's own, and most are gone when the block ends (see ``RefLifetime``).
     """
 
     run_id: str
@@ -43,7 +44,7 @@ class WorkflowResult:
     result: Any
     usage_total: TokenUsage
     cost_total_usd: float
-    session_refs: dict[str, Any] = attrs.field(factory=dict[str, Any], repr=False)
+    session_refs: SessionRefRegistry = attrs.field(factory=SessionRefRegistry, repr=False, eq=False)
 
 
 class WorkflowRun:
@@ -91,6 +92,11 @@ class WorkflowRun:
         return self._runner.state.cost_total_usd()
 
     @property
+    def session_refs(self) -> SessionRefRegistry:
+        """The run's live objects. When the block ends only those that live ``UNTIL_EXPLICIT_DROP`` stay."""
+        return self._runner.session_refs
+
+    @property
     def history(self) -> tuple[HistoryEvent, ...]:
         """What happened, oldest first; empty unless the workflow has ``collect_history=True``."""
         return tuple(self._runner.state.history or ())
@@ -119,7 +125,7 @@ class WorkflowRun:
         if runner.state.outcome is None:
             self._refuse_own_task("result")
         await runner.wait_finished()
-        return make_result(runner.state, self._ending)
+        return make_result(runner, self._ending)
 
     async def abort(self, reason: str | None = None) -> None:
         """End the run now, and wait until none of its calls runs any more; a checkpoint. Harmless after the end."""
@@ -213,10 +219,10 @@ class WorkflowRun:
         return f"<WorkflowRun {self.run_id} of {self._workflow.name!r}, {self.status.value}>"
 
 
-def make_result(state: RunState, ending: Ending) -> WorkflowResult:
+def make_result(runner: Runner, ending: Ending) -> WorkflowResult:
     """The result of a run that is over; raises its error."""
-    event = ending.take()
-    return WorkflowResult(state.run_id, event, result_of(event), state.usage, state.cost_usd)
+    event, state = ending.take(), runner.state
+    return WorkflowResult(state.run_id, event, result_of(event), state.usage, state.cost_usd, runner.session_refs)
 
 
 def result_of(event: Event) -> Any:

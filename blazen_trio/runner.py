@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from threading import get_ident
+from threading import RLock, get_ident
 from typing import Any, ClassVar, Final
 
 import trio
@@ -53,6 +53,7 @@ from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
 from blazen_trio.groups import is_passing
 from blazen_trio.parking import Parking
+from blazen_trio.session_refs import RefLifetime, SessionRefRegistry
 from blazen_trio.slices import Slice, current_slice
 from blazen_trio.stream import EventSubscription, EventTypes, Stream
 from blazen_trio.timers import Timer, Timers
@@ -63,6 +64,9 @@ GRACE_S: Final = 5.0
 """Seconds after which a step that does not end when it is cancelled is named in a warning."""
 
 logger: Final = logging.getLogger("blazen_trio")
+
+_making: Final = RLock()
+"""Held while the registry of a run's session refs is made: two threads would make two."""
 
 
 class Runner:
@@ -79,6 +83,7 @@ class Runner:
         idle: workers that wait for a call, the last to come in front.
         thread: the thread of Trio, which alone may touch the run.
         variables: the context variables that every call begins with: those of the task that started the run.
+        owns_session_refs: the registry of session refs is the run's own; else that of a run around it.
     """
 
     __slots__ = (
@@ -94,6 +99,7 @@ class Runner:
         "_quiet",
         "_room",
         "_session",
+        "_session_refs",
         "_stream",
         "_timers",
         "_tokens",
@@ -109,6 +115,7 @@ class Runner:
         "machine",
         "nursery",
         "outer_deadline",
+        "owns_session_refs",
         "ready",
         "run_id",
         "slice",
@@ -127,6 +134,8 @@ class Runner:
         self.run_id: str = state.run_id
         self._metadata: dict[str, Any] | None = metadata
         self._session: dict[str, Any] | None = None
+        self._session_refs: SessionRefRegistry | None = None
+        self.owns_session_refs: bool = True
         self.machine: Machine = Machine(definition, state)
         self._decide = self.machine.handle
         self.clock: Callable[[], float] = current_clock().current_time
@@ -233,6 +242,7 @@ class Runner:
         if not self.workers:
             if self._timers is not None:
                 self._timers.close()
+            self.purge_session_refs(RefLifetime.UNTIL_PARENT_FINISH)
             if self._ended is not None:
                 self._ended.set()
 
@@ -330,6 +340,25 @@ class Runner:
             self._tokens = Tokens(self)
         return self._tokens
 
+    @property
+    def session_refs(self) -> SessionRefRegistry:
+        """The run's session refs, made when first needed; steps in threads may be the first."""
+        if self._session_refs is None:
+            with _making:
+                if self._session_refs is None:
+                    self._session_refs = SessionRefRegistry(self.definition.options.max_session_refs)
+        return self._session_refs
+
+    def use_session_refs(self, registry: SessionRefRegistry, *, is_owner: bool) -> None:
+        """Work with the refs of a snapshot, which the run then owns, or with those of a run around it."""
+        self._session_refs = registry
+        self.owns_session_refs = is_owner
+
+    def purge_session_refs(self, *lifetimes: RefLifetime) -> None:
+        """Forget the refs of these lifetimes, if they are the run's own."""
+        if self._session_refs is not None and self.owns_session_refs:
+            self._session_refs.purge(*lifetimes)
+
     def _on_observed(self, is_observed: bool) -> None:  # noqa: FBT001 - a callback with one argument
         self.post(ObservationChanged(is_observed))
 
@@ -396,6 +425,7 @@ class Runner:
             "workers": len(self.workers),
             "idle_workers": len(self.idle),
             "timers": 0 if self._timers is None else len(self._timers),
+            "session_refs": 0 if self._session_refs is None else len(self._session_refs),
             "stream": None if self._stream is None else self._stream.statistics(),
             "limiters": {} if self._tokens is None else self._tokens.statistics(),
         }

@@ -39,6 +39,14 @@ WORKFLOWS = {
     "WorkflowRun",
     "step",
 }
+SESSION_REFS = {
+    "RefLifetime",
+    "RegistryKey",
+    "RemoteRefDescriptor",
+    "SessionPausePolicy",
+    "SessionRefRegistry",
+    "SessionRefSerializable",
+}
 VALUES = {
     "HistoryEvent",
     "RetryConfig",
@@ -82,7 +90,7 @@ ERRORS = {
     "WorkflowTimeoutError",
     "WorkflowValidationError",
 }
-PUBLIC = EVENTS | WORKFLOWS | VALUES | ERRORS
+PUBLIC = EVENTS | WORKFLOWS | SESSION_REFS | VALUES | ERRORS
 
 
 def exported() -> dict[str, object]:

@@ -18,10 +18,11 @@ from typing import Any, Final, cast, get_args, get_type_hints
 
 import attrs
 
-from blazen_trio.codec.plain import INT_MAX, INT_MIN, SESSION_REF, DecodeError, Plain
+from blazen_trio.codec.plain import INT_MAX, INT_MIN, DecodeError, Plain
 from blazen_trio.codec.walkers import Encoder, Loader, Reader, Refused, Writer
 from blazen_trio.core.errors import describe_exception
 from blazen_trio.core.events import Event, field_types, is_live, live_fields
+from blazen_trio.session_refs.keys import SESSION_REF
 
 OBJECT: Final = "__blazen_object__"
 EVENT: Final = "__blazen_event__"
@@ -85,6 +86,15 @@ class LiveValue:
 def encode_live(value: LiveValue, writer: Writer) -> Plain:
     """A live object, by its key in the registry."""
     return {SESSION_REF: writer.live_key(value.value)}
+
+
+def load_live(plain: Plain, reader: Reader) -> object:
+    """The live object that ``encode_live`` wrote, or ``None``."""
+    if plain is None:
+        return None
+    if type(plain) is dict and plain.keys() == {SESSION_REF}:
+        return reader.live_value(plain[SESSION_REF])
+    raise DecodeError(f"expected a session ref, got {type(plain).__name__}")
 
 
 def is_record(cls: object) -> bool:
@@ -227,7 +237,6 @@ class Classes:
         """How the markers of these classes are read."""
         return {
             ENUM: self._read_enum,
-            SESSION_REF: lambda content, reader: reader.live_value(content),
             OBJECT: lambda content, reader: _read_object(content, reader, self.objects),
             EVENT: lambda content, reader: _read_object(content, reader, self.events),
         }
@@ -269,4 +278,9 @@ def _read_object(content: Plain, reader: Reader, records: Mapping[str, Record]) 
     record = records.get(name)
     if record is None:
         raise DecodeError(f"unknown class {name[:_SHOWN]!r}")
-    return record.build(reader.fields(record.check(fields)))
+    plain = record.check(fields)
+    if not record.live:
+        return record.build(reader.fields(plain))
+    live = {field: load_live(plain[field], reader) for field in record.live & plain.keys()}
+    others = {field: part for field, part in plain.items() if field not in live}
+    return record.build({**reader.fields(others), **live})

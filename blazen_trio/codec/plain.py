@@ -17,9 +17,6 @@ Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | 
 MARKER_PREFIX: Final = "__blazen_"
 """The one key of a marker starts with this."""
 
-SESSION_REF: Final = "__blazen_session_ref__"
-"""The marker of a live object: its content is the key in the session-ref registry."""
-
 DEPTH_MAX: Final = 64
 """Levels of nesting in one value. A cycle runs into it; Python's own stack (1,000 frames) is never in reach."""
 

@@ -16,9 +16,9 @@ from typing import Any, Final, cast
 
 import attrs
 
-from blazen_trio.codec.classes import ENUM, LiveValue, dump_member, encode_live, load_member
+from blazen_trio.codec.classes import ENUM, LiveValue, dump_member, encode_live, load_live, load_member
 from blazen_trio.codec.leaves import Leaf
-from blazen_trio.codec.plain import SESSION_REF, DecodeError, Plain
+from blazen_trio.codec.plain import DecodeError, Plain
 from blazen_trio.codec.values import DICT, FROZENSET, SET, TUPLE, distinct, encode_dict, encode_set, load_pairs
 from blazen_trio.codec.walkers import Encoder, Loader, Reader, Refused, Writer, is_flat
 
@@ -119,14 +119,6 @@ def open_shape(annotation: object, fits: Callable[[object], bool]) -> Shape:
     return Shape(dump, load)
 
 
-def _load_live(plain: Plain, reader: Reader) -> object:
-    if plain is None:
-        return None
-    if type(plain) is dict and plain.keys() == {SESSION_REF}:
-        return reader.live_value(plain[SESSION_REF])
-    raise mismatch(plain, "a session ref")
-
-
 def _dump_live(value: object, writer: Writer) -> Plain:
     return None if value is None else encode_live(LiveValue(value), writer)
 
@@ -134,7 +126,7 @@ def _dump_live(value: object, writer: Writer) -> Plain:
 ANYTHING: Final = Shape(lambda value, writer: writer.encode(value), lambda plain, reader: reader.decode(plain))
 """``Any`` and ``object``: the value says what it is."""
 
-LIVE: Final = Shape(_dump_live, _load_live)
+LIVE: Final = Shape(_dump_live, load_live)
 """``Live[T]``: a session ref, or ``None``."""
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 from blazen_trio.codec.leaves import LEAVES, LOADERS, Leaf, clean_text, dump_float, dump_int, dump_str
 from blazen_trio.codec.plain import HASH_COLLISIONS_MAX, INT_MAX, INT_MIN, MARKER_PREFIX, DecodeError, Plain
 from blazen_trio.codec.walkers import Encoder, Loader, Reader, Refused, Writer, segment
+from blazen_trio.session_refs.keys import SESSION_REF, RegistryKey
 
 DICT: Final = "__blazen_dict__"
 """The tag of a dict that is written as pairs."""
@@ -95,6 +96,10 @@ def _has_plain_keys(value: dict[Any, object]) -> bool:
     return len(value) != 1 or not next(iter(value)).startswith(MARKER_PREFIX)
 
 
+def _encode_key(value: RegistryKey, _: Writer) -> Plain:
+    return {SESSION_REF: str(value)}
+
+
 def _leaf_encoder(leaf: Leaf) -> Encoder:
     dump, tag = leaf.dump, leaf.tag
 
@@ -118,6 +123,7 @@ ENCODERS: Final[Mapping[type, Encoder]] = {
     tuple: _encode_tuple,
     set: _encode_set,
     frozenset: _encode_frozenset,
+    RegistryKey: _encode_key,
     **{leaf.type: _leaf_encoder(leaf) for leaf in LEAVES},
 }
 """How values of each built-in type are written; a codec adds its own classes."""
@@ -178,6 +184,13 @@ def _load_dict(content: Plain, reader: Reader) -> object:
     return load_pairs(content, reader, None, None)
 
 
+def _load_key(content: Plain, _: Reader) -> object:
+    try:
+        return RegistryKey.from_text(content)
+    except ValueError:
+        raise DecodeError("not the key of a session ref") from None
+
+
 def _leaf_loader(load: Callable[[Plain], object]) -> Loader:
     return lambda content, _: load(content)
 
@@ -187,6 +200,7 @@ TAGS: Final[Mapping[str, Loader]] = {
     SET: _load_set,
     FROZENSET: _load_frozenset,
     DICT: _load_dict,
+    SESSION_REF: _load_key,
     **{tag: _leaf_loader(load) for tag, load in LOADERS.items()},
 }
 """How each built-in tag is read; a codec adds its own classes."""

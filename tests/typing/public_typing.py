@@ -15,9 +15,14 @@ from blazen_trio import (
     HistoryEvent,
     InputRequestEvent,
     ProgressEvent,
+    RefLifetime,
+    RegistryKey,
+    RemoteRefDescriptor,
     RetryConfig,
     RunSendChannel,
     RunStatus,
+    SessionRefRegistry,
+    SessionRefSerializable,
     StartEvent,
     State,
     Step,
@@ -191,7 +196,15 @@ async def to_the_end() -> None:
     assert_type(result.result, Any)
     assert_type(result.usage_total, TokenUsage)
     assert_type(result.cost_total_usd, float)
-    assert_type(result.session_refs, dict[str, Any])
+    assert_type(result.session_refs, SessionRefRegistry)
+    key = result.session_refs.insert("anything", lifetime=RefLifetime.UNTIL_EXPLICIT_DROP)
+    assert_type(key, RegistryKey)
+    assert_type(result.session_refs.get(key), Any)
+    assert_type(result.session_refs.get(key, str), str | None)
+    assert_type(result.session_refs.get_serializable(key), SessionRefSerializable | None)
+    assert_type(result.session_refs.get_remote(key), RemoteRefDescriptor | None)
+    assert_type(result.session_refs.keys(), tuple[RegistryKey, ...])
+    assert_type(result.session_refs.drain(), int)
     assert_type(workflow.describe(), WorkflowDescription)
     assert_type(workflow.to_mermaid(), str)
 
