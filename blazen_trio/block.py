@@ -8,7 +8,7 @@ import trio
 
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.events import Event
-from blazen_trio.core.messages import AbortRequested, RunStarted
+from blazen_trio.core.messages import AbortRequested, RunResumed, RunStarted
 from blazen_trio.endings import Ending
 from blazen_trio.groups import alone, is_passing
 from blazen_trio.run import WorkflowResult, WorkflowRun, make_result
@@ -21,12 +21,12 @@ _ENDING_WITH_THE_BLOCK: Final = tuple(each for each in RefLifetime if each is no
 class RunBlock:
     """The ``async with`` block of a run: opens its nursery, starts it, and leaves nothing behind.
 
-    Entering is not a checkpoint, leaving is.
+    Entering is not a checkpoint, leaving is. Without an ``event`` the run goes on from what its state is.
     """
 
     __slots__ = ("_ending", "_event", "_manager", "_runner", "_workflow")
 
-    def __init__(self, workflow: WorkflowDefinition, runner: Runner, event: Event) -> None:
+    def __init__(self, workflow: WorkflowDefinition, runner: Runner, event: Event | None) -> None:
         self._workflow = workflow
         self._runner = runner
         self._event = event
@@ -41,11 +41,17 @@ class RunBlock:
     async def _begin(self) -> None:
         runner = self._runner
         if runner.nursery is not None:
-            raise RuntimeError("the block of a run can be entered once; call workflow.start() for another run")
+            raise RuntimeError(
+                "the block of a run can be entered once; call workflow.start() or resume() for another run"
+            )
         runner.nursery = await self._manager.__aenter__()
         runner.outer_deadline = trio.current_effective_deadline()
         now = runner.clock()
-        runner.post(RunStarted(now, self._event, time.time() - now))
+        wall_offset = time.time() - now
+        if self._event is None:
+            runner.post(RunResumed(now, wall_offset))
+        else:
+            runner.post(RunStarted(now, self._event, wall_offset))
 
     @trio.lowlevel.enable_ki_protection
     async def run_to_end(self) -> WorkflowResult:

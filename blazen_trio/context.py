@@ -15,7 +15,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_
 
 from blazen_trio.codec import Plain
 from blazen_trio.core.annotations import ContextParameter
-from blazen_trio.core.calls import Call
+from blazen_trio.core.calls import Call, Unencoded
 from blazen_trio.core.errors import EncodeError
 from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent, UsageEvent, is_event_class, require_event
 from blazen_trio.core.ids import format_id
@@ -312,10 +312,10 @@ class Context(ContextParameter, Generic[S]):
         try:
             return self.runner.codec.to_plain(result, f"the result of once({name!r})")
         except EncodeError:
-            return _Unencoded(result)
+            return Unencoded(result)
 
     def _revive(self, kept: object) -> object:
-        return kept.value if isinstance(kept, _Unencoded) else self.runner.codec.from_plain(cast("Plain", kept))
+        return kept.value if isinstance(kept, Unencoded) else self.runner.codec.from_plain(cast("Plain", kept))
 
     # --- The door -----------------------------------------------------------------------------------------------------
 
@@ -348,15 +348,6 @@ class EventChannel(trio.abc.ReceiveChannel[E]):
         """Receive no more; a checkpoint."""
         self._is_closed = True
         await checkpoint()
-
-
-class _Unencoded:
-    """A result that cannot be encoded."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: object) -> None:
-        self.value = value
 
 
 def _is_repeated(earlier: list[Event], place: int, event: Event) -> bool:

@@ -22,6 +22,7 @@ from blazen_trio.endings import Ending
 from blazen_trio.runner import Runner
 from blazen_trio.send_channel import RunSendChannel
 from blazen_trio.session_refs import SessionRefRegistry
+from blazen_trio.snapshot import WorkflowSnapshot
 from blazen_trio.stream import EventSubscription, EventTypes
 
 
@@ -160,6 +161,20 @@ class WorkflowRun:
         self._runner.post(ResumeRequested(self._runner.clock()))
         self._runner.go_on()
         await checkpoint()
+
+    # --- Snapshots ----------------------------------------------------------------------------------------------------
+
+    async def snapshot(self) -> WorkflowSnapshot:
+        """The whole condition of the run at one instant, to go on from with ``workflow.resume``; a checkpoint.
+
+        At any time, after the end too; the run is neither stopped nor disturbed. Calls that run are in it as events
+        that wait; what they did to values and usage is not.
+
+        Raises:
+            EncodeError: something in the run cannot be saved; the run goes on unharmed.
+        """
+        await checkpoint()
+        return self._runner.snapshot()
 
     # --- In and out ---------------------------------------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ from blazen_trio.groups import is_passing
 from blazen_trio.parking import Parking
 from blazen_trio.session_refs import RefLifetime, SessionRefRegistry
 from blazen_trio.slices import Slice, current_slice
+from blazen_trio.snapshot import WorkflowSnapshot, take
 from blazen_trio.stream import EventSubscription, EventTypes, Stream
 from blazen_trio.timers import Timer, Timers
 from blazen_trio.tokens import Tokens
@@ -98,6 +99,7 @@ class Runner:
         "_metadata",
         "_quiet",
         "_room",
+        "_seq_before",
         "_session",
         "_session_refs",
         "_stream",
@@ -158,6 +160,7 @@ class Runner:
         self._grace: Timer | None = None
         self._tokens: Tokens | None = None
         self._stream: Stream | None = None
+        self._seq_before: int = state.seq
         self._timers: Timers | None = None
         self._call_timers: dict[Call, Timer] | None = None
         self._deadline: Timer | None = None
@@ -318,7 +321,7 @@ class Runner:
         if self._stream is None:
             self._stream = Stream(
                 self.definition.options.stream_buffer,
-                last_seq=0,
+                last_seq=self._seq_before,
                 on_observed=self._on_observed,
                 on_held=self._on_held,
             )
@@ -429,6 +432,10 @@ class Runner:
             "stream": None if self._stream is None else self._stream.statistics(),
             "limiters": {} if self._tokens is None else self._tokens.statistics(),
         }
+
+    def snapshot(self) -> WorkflowSnapshot:
+        """The run as it is now."""
+        return take(self.definition, self.state, self.codec, self.metadata, self.clock())
 
     async def wait_for_room(self, count: int, is_given_up: Callable[[], bool]) -> None:
         """Wait until fewer than ``count`` events are pending, or the run is over, or who waits has given up."""

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
+import trio
+
 from blazen_trio.block import RunBlock
 from blazen_trio.codec import Codec
 from blazen_trio.core.definition import OptionKeywords, WorkflowDefinition, WorkflowOptions
@@ -13,6 +15,7 @@ from blazen_trio.core.steps import Step
 from blazen_trio.run import WorkflowResult
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.runner import Runner
+from blazen_trio.snapshot import WorkflowSnapshot, restore
 from blazen_trio.worker import let_interrupt
 
 
@@ -66,6 +69,22 @@ class Workflow(WorkflowDefinition):
             metadata: anything that steps shall find in ``ctx.metadata``.
         """
         return self._block(input, metadata, is_attended=True)
+
+    def resume(self, snapshot: WorkflowSnapshot) -> RunBlock:
+        """A run that goes on where the snapshot was taken, as an async context manager: see ``start``.
+
+        Calls that had not finished run again, with what they had done undone; ids, idempotency keys, attempts, usage,
+        timers, running time and the numbers on the stream go on. A run that was paused goes on, too; one that was over
+        gives its outcome at once. The snapshot can be resumed again: these are runs of their own, under one id.
+
+        Raises:
+            SnapshotCorruptError: it is damaged, or was changed by hand.
+            SnapshotMismatchError: it is of another workflow, or of steps and event classes that this one has not.
+            SnapshotVersionError: it was written in another format.
+        """
+        now = trio.current_time()
+        state, metadata = restore(self, self.codec, snapshot, now)
+        return RunBlock(self, Runner(self, state, self.codec, metadata), None)
 
     def _block(self, start: object, metadata: Mapping[str, Any] | None, *, is_attended: bool) -> RunBlock:
         event = start if isinstance(start, Event) else StartEvent(start)

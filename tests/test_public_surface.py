@@ -37,6 +37,7 @@ WORKFLOWS = {
     "WorkflowDescription",
     "WorkflowResult",
     "WorkflowRun",
+    "WorkflowSnapshot",
     "step",
 }
 SESSION_REFS = {

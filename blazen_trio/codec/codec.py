@@ -64,6 +64,11 @@ class Codec:
         self._tags = {**TAGS, **self._classes.tags()}
         self._shapes = Shapes(lambda: Writer(self._encoders, lambda _: ""))
 
+    def event_class(self, name: str) -> type[Event] | None:
+        """The event class of this wire name, if the codec was given one."""
+        known = self._classes.events.get(name)
+        return None if known is None else cast("type[Event]", known.cls)
+
     def to_plain(self, value: object, where: str) -> Plain:
         """The value as plain data that says what it is and shares nothing with it.
 

@@ -198,6 +198,13 @@ class Batch:
         return Call(self.lane, self.events[index], call_id, first.scope, order, first.recoveries)
 
 
+@attrs.frozen(eq=False)
+class Unencoded:
+    """A result of ``ctx.once`` that cannot be plain data: good for another attempt, an error in a snapshot."""
+
+    value: object
+
+
 @attrs.define(eq=False)
 class CallRecord:
     """What a call did beside returning, kept until it is over, so that a repeated call does not do it twice.
@@ -210,7 +217,7 @@ class CallRecord:
         sent: events it sent or yielded, in order.
         written: events it wrote to the stream, in order.
         emissions: emissions so far; places are never used twice, even if a repeated call sends other events.
-        once: results recorded by ``ctx.once``, by name.
+        once: results recorded by ``ctx.once``, by name: plain data, or ``Unencoded``.
         answers: answers to its own questions, by request id.
         received: events that ``wait_for_event`` gave it.
         keys: state keys it wrote.

@@ -1,4 +1,4 @@
-"""Control verbs: start, pause, resume, abort, time-out, hold and release, observation.
+"""Control verbs: start, pause, resume (in place and from a snapshot), abort, time-out, hold and release, observation.
 
 A new verb is a message class in ``messages``, a function here, its line in ``HANDLERS``, and a method of
 ``WorkflowRun``.
@@ -8,7 +8,7 @@ from typing import Final
 
 from blazen_trio.core.calls import Origin
 from blazen_trio.core.dispatch import Dispatcher, Handlers
-from blazen_trio.core.effects import CancelCalls, CancelTimer, SetTimer, WithdrawSlot
+from blazen_trio.core.effects import CancelCalls, CancelTimer, Finish, SetTimer, WithdrawSlot
 from blazen_trio.core.errors import WorkflowAbortedError, WorkflowTimeoutError
 from blazen_trio.core.ids import ROOT_ID
 from blazen_trio.core.messages import (
@@ -19,6 +19,7 @@ from blazen_trio.core.messages import (
     ObservationChanged,
     PauseRequested,
     ResumeRequested,
+    RunResumed,
     RunStarted,
 )
 from blazen_trio.core.outcomes import put_back
@@ -74,6 +75,26 @@ def resumed(machine: Dispatcher, message: ResumeRequested) -> None:
     if is_closed(machine, "resume_in_place") or state.status is not RunStatus.PAUSED:
         return
     machine.now = message.at
+    _go_on(machine)
+
+
+def resumed_from_snapshot(machine: Dispatcher, message: RunResumed) -> None:
+    """Go on as after a pause; a run that was over gives its outcome again."""
+    state = machine.state
+    machine.now = message.at
+    state.wall_offset = message.wall_offset
+    if state.outcome is not None:
+        machine.is_stopped = True
+        machine.effects.append(Finish(state.outcome))
+        return
+    _go_on(machine)
+    state.senders = 0  # channels do not outlive a process; while one was open the run did not stall for want of events
+    if state.alive:
+        machine.settle()
+
+
+def _go_on(machine: Dispatcher) -> None:
+    state = machine.state
     state.status = RunStatus.RUNNING
     machine.is_stopped = state.is_held
     machine.see_to_routing()
@@ -153,6 +174,7 @@ HANDLERS: Final[Handlers] = {
     RunStarted: started,
     PauseRequested: paused,
     ResumeRequested: resumed,
+    RunResumed: resumed_from_snapshot,
     AbortRequested: aborted,
     DeadlinePassed: deadline_passed,
     ObservationChanged: observation_changed,

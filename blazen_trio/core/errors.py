@@ -365,13 +365,15 @@ class SnapshotError(WorkflowError):
 
 
 class SnapshotVersionError(SnapshotError):
-    """A snapshot was written in a format that this version does not know; ``found`` is its version."""
+    """A snapshot was written in a format that this version does not read; ``found`` is its version."""
 
     found: object
     supported: int
 
     def __init__(self, found: object, supported: int, run_id: str | None = None) -> None:
         problem = f"its format version is {found!r}, but this library reads up to {supported}; update blazen_trio"
+        if found == 1:
+            problem = f"its format version is 1, that of Blazen itself; this library reads version {supported} only"
         super().__init__(problem, run_id)
         self.found = found
         self.supported = supported

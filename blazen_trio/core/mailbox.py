@@ -11,7 +11,7 @@ Rules of this file:
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -123,13 +123,25 @@ class Mailbox:
         box.free += 1
         self.size += 1
 
+    def put_promised(self, event: Event, calls: Iterable[Call]) -> None:
+        """Keep a copy, as before a resume, for calls that waited for it and will wait again."""
+        self.put(event, is_copy=True)
+        mail = self._box(type(event)).copies[-1]
+        mail.readers = {Waiter(call, type(event), picky=True, token=None) for call in calls}
+
     def expect(self, event_class: type[Event]) -> None:
         """Note that events of this class are wanted, now or later."""
         self._box(event_class)
 
     def add_waiter(self, waiter: Waiter) -> None:
         """Let a waiter stand in line."""
-        self._box(waiter.event_class).waiters[waiter] = None
+        box = self._box(waiter.event_class)
+        box.waiters[waiter] = None
+        for mail in box.copies:
+            promised = {each for each in mail.readers or () if each.token is None and each.call is waiter.call}
+            if mail.readers is not None and promised:
+                mail.readers -= promised
+                mail.readers.add(waiter)
 
     def remove_waiter(self, waiter: Waiter) -> None:
         """Take a waiter out of the line, its open offer included; harmless if it is not there."""
@@ -198,9 +210,13 @@ class Mailbox:
         """The tasks of a call that wait."""
         return [waiter for waiter in self.waiters() if waiter.call is call]
 
+    def mails(self) -> dict[type[Event], list[Mail]]:
+        """By class, for all classes that anybody ever waited for: what nobody has claimed, oldest first."""
+        return {cls: [mail for mail in box.mails if not mail.taken] for cls, box in self._boxes.items()}
+
     def pending(self) -> list[Event]:
         """The events that nobody has claimed."""
-        return [mail.event for box in self._boxes.values() for mail in box.mails if not mail.taken]
+        return [mail.event for mails in self.mails().values() for mail in mails]
 
     def _box(self, event_class: type[Event]) -> _Box:
         box = self._boxes.get(event_class)

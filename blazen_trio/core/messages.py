@@ -49,6 +49,14 @@ class RunStarted:
     wall_offset: float
 
 
+@attrs.define(eq=False)
+class RunResumed:
+    """The block of a run was entered that goes on from a snapshot; its state is that of a paused run."""
+
+    at: float
+    wall_offset: float
+
+
 # --- Calls -----------------------------------------------------------------------------------------------------------
 
 
@@ -316,6 +324,7 @@ class DispatchReleased:
 
 Message: TypeAlias = (
     RunStarted
+    | RunResumed
     | StepSucceeded
     | StepFailed
     | StepInterrupted

@@ -46,6 +46,10 @@ class Collection:
         self.ids.append(item_id)
         self.recoveries = max(self.recoveries, recoveries)
 
+    def columns(self) -> tuple[list[Event], list[int], list[Order]]:
+        """The events, their ids and their orders; not copies."""
+        return self.events, self.ids, self._orders
+
     def in_order(self) -> list[Event]:
         """The events in the order of the fan-out; a new list."""
         if self._is_sorted:

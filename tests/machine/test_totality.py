@@ -91,7 +91,7 @@ def _live(program: Program, sent: list[tuple[Any, int, int]]) -> None:
     chaos = Chaos(program)
     chaos.tell(m.RunStarted(0.0, StartEvent(), 0.0))
     for cls, which, kind in sent:
-        if cls is not m.RunStarted and chaos.calls:
+        if cls not in (m.RunStarted, m.RunResumed) and chaos.calls:
             chaos.tell(chaos.make(cls, which, kind))
     assert chaos.finished <= 1
 

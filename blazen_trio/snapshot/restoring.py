@@ -1,0 +1,134 @@
+"""Restoring a run: a snapshot becomes the state of a paused run, or of one that is over.
+
+Everything is read, and every fault found, before anything runs: the errors are the subclasses of ``SnapshotError``,
+whatever the snapshot holds.
+"""
+
+from collections import deque
+from typing import Any
+
+import attrs
+
+from blazen_trio.codec import Codec, DecodeError, Plain
+from blazen_trio.core.definition import WorkflowDefinition
+from blazen_trio.core.errors import EventDecodeError, SnapshotCorruptError, SnapshotMismatchError
+from blazen_trio.core.events import ProgressEvent
+from blazen_trio.core.limits import HISTORY_EVENTS_MAX
+from blazen_trio.core.state import RunState, new_state
+from blazen_trio.core.status import RunStatus
+from blazen_trio.core.usage import TokenUsage
+from blazen_trio.snapshot.fields import Fields, checked_count
+from blazen_trio.snapshot.format import COUNTERS, ENGINE, USER
+from blazen_trio.snapshot.outcomes import read_outcome
+from blazen_trio.snapshot.snapshot import WorkflowSnapshot, check_version
+from blazen_trio.snapshot.work_reader import LiveValue, WorkReader
+
+
+def restore(
+    definition: WorkflowDefinition, codec: Codec, snapshot: WorkflowSnapshot, now: float, live: LiveValue | None = None
+) -> tuple[RunState, dict[str, Any]]:
+    """The state to go on from, and the run's metadata. ``now`` is the time of the clock it will go on with.
+
+    Raises:
+        SnapshotVersionError: another format.
+        SnapshotMismatchError: of another workflow, or of steps and event classes that this one has not.
+        SnapshotCorruptError: damaged, or changed by hand.
+    """
+    check_version(snapshot.version, snapshot.run_id)
+    if snapshot.workflow_name != definition.name:
+        what = f"it is of workflow {str(snapshot.workflow_name)[:60]!r}, not of {definition.name!r}"
+        raise SnapshotMismatchError(what, snapshot.run_id)
+    try:
+        return _restored(definition, codec, snapshot, now, live)
+    except EventDecodeError as error:
+        raise SnapshotMismatchError(str(error), snapshot.run_id) from None
+    except DecodeError as error:
+        raise SnapshotCorruptError(str(error), snapshot.run_id) from None
+
+
+def _restored(
+    definition: WorkflowDefinition, codec: Codec, snapshot: WorkflowSnapshot, now: float, live: LiveValue | None
+) -> tuple[RunState, dict[str, Any]]:
+    snapshot.check()
+    state = new_state(definition, snapshot.run_id)
+    state.elapsed_s = snapshot.elapsed
+    state.seq = checked_count(snapshot.stream_position, "stream_position")
+    _read_values(definition, codec, snapshot, state)
+    reader = WorkReader(definition, state, codec, now, live)
+    _read_work(reader, snapshot)
+    state.usage, state.cost_usd = _read_usage(Fields(snapshot.usage, "usage"), codec)
+    metadata = Fields(snapshot.metadata, "metadata")
+    _read_engine(Fields(metadata.value(ENGINE), metadata.at(ENGINE)), snapshot.status, state, codec, reader)
+    user = {key: codec.from_plain(each) for key, each in metadata.members(USER).items()}
+    metadata.end()
+    if state.history is not None:
+        state.history = deque(snapshot.history or (), maxlen=HISTORY_EVENTS_MAX)
+    if snapshot.children or snapshot.session_refs:
+        raise DecodeError("runs inside this one, or session refs, where none can be")
+    return state, user
+
+
+def _read_work(reader: WorkReader, snapshot: WorkflowSnapshot) -> None:
+    collected = Fields(snapshot.collected_events, "collected_events")
+    reader.scopes(collected)
+    reader.pending(Fields(snapshot.pending_events, "pending_events"), snapshot.timers)
+    reader.questions(Fields(snapshot.input_requests, "input_requests"))
+    reader.collectors(collected)
+    collected.end()
+    reader.end()
+
+
+def _read_values(definition: WorkflowDefinition, codec: Codec, snapshot: WorkflowSnapshot, state: RunState) -> None:
+    """The run's values, each checked: by itself, and against the field of the workflow's ``state_type``."""
+    state_type = definition.options.state_type
+    fields = {} if state_type is None else attrs.fields_dict(attrs.resolve_types(state_type))
+    for key, plain in snapshot.context_state.items():
+        field = fields.get(key)
+        try:
+            if field is None or field.type is None:
+                codec.from_plain(plain)
+            else:
+                codec.structure(plain, field.type)
+        except DecodeError as error:
+            raise error.within(f"context_state[{key[:60]!r}]") from None
+    state.values.visible = dict(snapshot.context_state)
+
+
+def _read_usage(fields: Fields, codec: Codec) -> tuple[TokenUsage, float]:
+    tokens = Fields(fields.value("tokens"), "usage.tokens")
+    counts = {field.name: _number(tokens, field.name, codec) for field in attrs.fields(TokenUsage)}
+    tokens.end()
+    cost_usd = _number(fields, "cost_usd", codec)
+    fields.end()
+    return TokenUsage(**counts), cost_usd
+
+
+def _number(fields: Fields, key: str, codec: Codec) -> Any:
+    value = codec.from_plain(fields.value(key))
+    if type(value) not in (int, float):
+        raise DecodeError("expected a number", fields.at(key))
+    return value
+
+
+def _read_engine(fields: Fields, status: RunStatus, state: RunState, codec: Codec, reader: WorkReader) -> None:
+    """Counters, progress, and the outcome if the run was over; else it goes on as a paused one."""
+    for name in COUNTERS:
+        setattr(state, name, fields.count(name))
+    state.last_step = fields.optional_text("last_step")
+    state.senders = fields.count("senders")
+    if fields.count("pending") != state.pending:
+        raise DecodeError(f"there are {state.pending} pending events, which is not how many there were")
+    progress, outcome = fields.value("progress"), fields.value("outcome")
+    fields.end()
+    state.progress = None if progress is None else _progress(progress, reader)
+    if status.is_end != (outcome is not None):
+        raise DecodeError("a run has an outcome if and only if it is over", "status")
+    state.status = status if status.is_end else RunStatus.PAUSED
+    state.outcome = None if outcome is None else read_outcome(outcome, status, codec, reader.event)
+
+
+def _progress(plain: Plain, reader: WorkReader) -> ProgressEvent:
+    event = reader.event(plain)
+    if type(event) is not ProgressEvent:
+        raise DecodeError("the progress of a run is a ProgressEvent", "metadata.engine.progress")
+    return event

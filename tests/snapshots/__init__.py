@@ -1,0 +1,1 @@
+"""Snapshots: saved at any point, read strictly, resumed exactly."""

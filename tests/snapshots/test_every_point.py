@@ -1,0 +1,31 @@
+"""Whatever a run is doing when it is saved, it comes to the same end."""
+
+from collections.abc import Callable
+
+import pytest
+
+from blazen_trio import WorkflowSnapshot
+from tests.snapshots.interrupting import live, live_on, run_on_mock_clock
+from tests.snapshots.programs import PROGRAMS, Program
+
+by_name = pytest.mark.parametrize("make", PROGRAMS, ids=lambda make: make.__name__)
+
+
+@by_name
+def test_a_run_saved_at_any_point_comes_to_the_same_end(make: Callable[[], Program]) -> None:
+    program = make()
+    expected, taken = run_on_mock_clock(live, program)
+    assert len(taken) > 5
+
+    for number, snapshot in enumerate(taken):
+        copy = WorkflowSnapshot.from_json(snapshot.to_json())
+        assert copy == snapshot
+        end = run_on_mock_clock(live_on, program, copy)
+        assert end == expected, f"interrupted at point {number} of {len(taken)}"
+
+
+@by_name
+def test_messagepack_holds_the_same_as_json(make: Callable[[], Program]) -> None:
+    _, taken = run_on_mock_clock(live, make())
+
+    assert [WorkflowSnapshot.from_msgpack(each.to_msgpack()) for each in taken] == taken
