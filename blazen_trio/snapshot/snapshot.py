@@ -215,13 +215,16 @@ class WorkflowSnapshot:
         Raises:
             DecodeError: one is not.
         """
-        plain: dict[str, Any] = {name: getattr(self, name) for name in _OBJECTS}
-        for name, value in plain.items():
-            checked_object(value, name)
+        given: dict[str, Any] = {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+        for name in _OBJECTS:
+            checked_object(given[name], name)
         checked(self.run_id, str, "run_id")
         checked_seconds(self.elapsed, "elapsed")
-        if not isinstance(self.status, RunStatus):
+        status, history = given["status"], given["history"]
+        if not isinstance(status, RunStatus):
             raise DecodeError("expected a RunStatus", "status")
+        if not _is_history(history):
+            raise DecodeError("expected entries of a history", "history")
 
 
 def check_version(version: object, run_id: str | None = None) -> None:
@@ -266,6 +269,10 @@ def _question(plain: Plain) -> InputRequestEvent:
     event = _CODEC.event_from_plain({"event_type": InputRequestEvent.event_type, "data": known})
     assert isinstance(event, InputRequestEvent)
     return event
+
+
+def _is_history(value: tuple[object, ...] | None) -> bool:
+    return value is None or (type(value) is tuple and all(isinstance(each, HistoryEvent) for each in value))
 
 
 # --- History ----------------------------------------------------------------------------------------------------------

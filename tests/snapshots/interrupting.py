@@ -1,5 +1,6 @@
 """Taking a snapshot after each single thing that happens in a run, and living on from it."""
 
+import contextlib
 from typing import Any
 
 import attrs
@@ -81,3 +82,17 @@ def values_of(workflow: Workflow, run: WorkflowRun) -> dict[str, Any]:
     """The values of the run that count."""
     committed = runner_of(run).state.values.committed()
     return {key: workflow.codec.from_plain(plain) for key, plain in sorted(committed.items())}
+
+
+async def live_a_while(program: Program, snapshot: WorkflowSnapshot, messages: int) -> WorkflowSnapshot:
+    """Go on until the machine has taken in so many messages, or the run is over; then a snapshot again."""
+    async with program.workflow.resume(snapshot) as run, trio.open_nursery() as nursery:
+        taken = snapshot_after_each_message(run)
+        nursery.start_soon(program.drive, run)
+        while len(taken) <= messages and not run.status.is_end:  # noqa: ASYNC110 - on a clock that jumps
+            await trio.sleep(0.125)
+        with contextlib.suppress(WorkflowError):
+            await run.abort()
+            await run.result()
+        nursery.cancel_scope.cancel()
+    return taken[min(messages, len(taken) - 1)]

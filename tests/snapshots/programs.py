@@ -3,6 +3,7 @@
 A program may have a ``drive``: what people outside do. It goes by what the run asks, so it serves a resumed run, too.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from blazen_trio import (
     InputRequestEvent,
     InputResponseEvent,
     RetryConfig,
+    RunClosedError,
     StartEvent,
     StepFailedEvent,
     StopEvent,
@@ -272,7 +274,8 @@ async def answer_all(run: WorkflowRun) -> None:
     while not run.status.is_end:
         await trio.sleep(1)
         for question in run.pending_inputs[-1:]:
-            await run.respond_to_input(question.request_id, int(question.prompt) ** 2)
+            with contextlib.suppress(RunClosedError):  # it may end meanwhile
+                await run.respond_to_input(question.request_id, int(question.prompt) ** 2)
 
 
 def routed_questions() -> Program:

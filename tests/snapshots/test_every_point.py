@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from blazen_trio import WorkflowSnapshot
-from tests.snapshots.interrupting import live, live_on, run_on_mock_clock
+from tests.snapshots.interrupting import live, live_a_while, live_on, run_on_mock_clock
 from tests.snapshots.programs import PROGRAMS, Program
 
 by_name = pytest.mark.parametrize("make", PROGRAMS, ids=lambda make: make.__name__)
@@ -29,3 +29,16 @@ def test_messagepack_holds_the_same_as_json(make: Callable[[], Program]) -> None
     _, taken = run_on_mock_clock(live, make())
 
     assert [WorkflowSnapshot.from_msgpack(each.to_msgpack()) for each in taken] == taken
+
+
+@by_name
+def test_a_run_that_is_saved_and_resumed_over_and_over_comes_to_the_same_end(make: Callable[[], Program]) -> None:
+    program = make()
+    expected, taken = run_on_mock_clock(live, program)
+
+    snapshot, messages = taken[1], 0
+    while not snapshot.status.is_end:
+        messages += 2  # more each time, so that calls which always begin again come to an end
+        again = WorkflowSnapshot.from_msgpack(snapshot.to_msgpack())
+        snapshot = run_on_mock_clock(live_a_while, program, again, messages)
+    assert run_on_mock_clock(live_on, program, snapshot) == expected
