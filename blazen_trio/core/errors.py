@@ -274,7 +274,7 @@ class RunClosedError(WorkflowError):
         """Name what was asked and how the run ended."""
         return (
             f"cannot {self.verb} {_the_run(self.run_id)}: it has {str(self.status).upper()}; "
-            "only result() still answers, start another run to go on"
+            "only result() and snapshot() still answer, start or resume a run to go on"
         )
 
 
