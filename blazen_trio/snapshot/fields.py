@@ -83,7 +83,7 @@ class Fields:
     def __init__(self, plain: Plain, where: str) -> None:
         self._plain: dict[str, Plain] = checked_object(plain, where)
         self._taken = 0
-        self.where = where
+        self.where: str = where
 
     def value(self, key: str, default: Any = _REQUIRED) -> Any:
         """The plain value of a key."""
