@@ -19,6 +19,7 @@ from blazen_trio.core.messages import RunResumed
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
 from blazen_trio.snapshot import WorkflowSnapshot, restore, take
+from tests.budget import share
 from tests.machine.programs import Stray
 from tests.machine.recount import counted, recounted
 from tests.machine.test_machine_model import MachineModel
@@ -112,4 +113,4 @@ def test_any_state_comes_back_as_it_was() -> None:
 
 @pytest.mark.slow
 def test_any_state_comes_back_as_it_was_for_long() -> None:
-    run_state_machine_as_test(SavedMachine, settings=settings(stateful_step_count=100, max_examples=1000))
+    run_state_machine_as_test(SavedMachine, settings=settings(stateful_step_count=100, max_examples=share(1000)))
