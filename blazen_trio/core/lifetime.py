@@ -23,7 +23,7 @@ class Lifetime(Reporter):
             return
         if state.alive == 0 and state.senders == 0:
             self.fail(RunStalledError(state.last_step, self._open_joins(), state.run_id))
-        elif not state.is_attended and self._is_hopeless():
+        elif not state.is_attended and (state.parked or state.questions) and self._is_hopeless():
             self._nobody_helps()
         elif state.status is PAUSED:
             if len(state.running) == state.parked:
@@ -48,8 +48,7 @@ class Lifetime(Reporter):
         """Whether everything waits for what comes from outside, in a run that nobody outside has a handle of."""
         state = self.state
         questions = state.questions.values()
-        routed = sum(question.call is None for question in questions)
-        if state.alive > state.parked + routed:
+        if state.alive > state.parked + sum(question.call is None for question in questions):
             return False
         waiters = [] if state.mailbox is None else state.mailbox.waiters()
         return all(question.is_final for question in questions) and all(waiter.is_final for waiter in waiters)
