@@ -154,32 +154,44 @@ class Program:
         return next(iter(named + [i for i, names in recoveries if names is None]), None)
 
     def expected_joins(self, classes: Iterable[EventClass]) -> set[int]:
-        """The joins that events of these classes reach at their own depth; if none, those at the shallowest below."""
+        """The joins that events of these classes reach at their own depth; if none, those at the shallowest below.
+
+        Only a failure leads to what a recovery returns. That counts for a join which no other step says it feeds, or
+        if no other join is reached at all.
+        """
+        starts = list(classes)
+        certain, guessed = self._join_depths(starts, fails=False), self._join_depths(starts, fails=True)
+        fed = {cls for spec in self.specs if not spec.is_recovery for cls in (*spec.single, *spec.fan_types)}
+        only_by_failures = {join: at for join, at in guessed.items() if not fed & set(self.specs[join].accepts)}
+        found = {**only_by_failures, **certain} or guessed
+        return {join for join, depth in found.items() if depth == min(found.values())}
+
+    def _join_depths(self, classes: Sequence[EventClass], *, fails: bool) -> dict[int, int]:
         found: dict[int, int] = {}
         seen: set[tuple[EventClass, int]] = set()
-        level = [(each, 0) for each in classes]
-        while level:
-            cls, depth = level.pop()
+        todo = [(each, 0) for each in classes]
+        while todo:
+            cls, depth = todo.pop()
             if (cls, depth) in seen or depth > len(self.specs) + 1:
                 continue
             seen.add((cls, depth))
             for join in self.takers(cls, is_join=True):
                 found[join] = min(depth, found.get(join, depth))
-            level += self._after(cls, depth)
-        return {join for join, depth in found.items() if depth == min(found.values())}
+            todo += self._after(cls, depth, fails=fails)
+        return found
 
-    def _after(self, cls: EventClass, depth: int) -> list[tuple[EventClass, int]]:
+    def _after(self, cls: EventClass, depth: int, *, fails: bool) -> list[tuple[EventClass, int]]:
         following: list[tuple[EventClass, int]] = []
         if cls is InputRequestEvent:
             following.append((InputResponseEvent, depth))
-        for spec in self.specs:
+        for index, spec in enumerate(self.specs):
             if cls not in spec.accepts or (spec.is_join and depth == 0):
                 continue
             inner = depth - 1 if spec.is_join else depth
-            following += [(each, inner) for each in spec.single]
-            following += [(each, inner + 1) for each in spec.fan_types]
-            if not spec.is_join:
-                following.append((StepFailedEvent, depth))
+            recovery = self.recovery_of(index) if fails else None
+            for each in (spec,) if recovery is None else (spec, self.specs[recovery]):
+                following += [(single, inner) for single in each.single]
+                following += [(many, inner + 1) for many in each.fan_types]
         return following
 
 
