@@ -22,6 +22,7 @@ from blazen_trio.session_refs.entries import RefKind
 from blazen_trio.session_refs.saving import Deserializers, LiveKeys, SavedRefs, export_refs, import_refs
 
 _WHERE: Final = "session_refs"
+_LISTS: Final = frozenset({"serializable", "serialized", "remote", "dropped", "in_events"})
 
 
 @cache
@@ -85,7 +86,7 @@ def _to_plain(saved: SavedRefs) -> dict[str, Plain]:
     for field in attrs.fields(SavedRefs):
         value: Any = getattr(saved, field.name)
         if value:
-            bare = [*value] if type(value) is tuple else value
+            bare: object = list(value) if field.name in _LISTS else value
             plain[field.name] = _codec().to_plain(bare, f"{_WHERE}.{field.name}")
     return plain
 

@@ -44,6 +44,7 @@ BOTH_WAYS = pytest.mark.parametrize(
     ids=["json", "messagepack"],
 )
 UNPICKLED: list[str] = []
+KEY = "12345678-1234-5678-1234-567812345678"
 
 
 @attrs.define(eq=False)
@@ -60,7 +61,7 @@ class Model:
     weights: Any = b"weights"
     blazen_type_tag: Any = "model"
 
-    def blazen_serialize(self) -> bytes:
+    def blazen_serialize(self) -> Any:
         if isinstance(self.weights, Exception):
             raise self.weights
         return self.weights
@@ -82,6 +83,7 @@ class Evil:
 class Opened(Event):
     wire: Live[Any]
     second: Live[Any] = None
+    key: RegistryKey = RegistryKey(KEY)
 
 
 class Keyed(Event):
@@ -116,7 +118,7 @@ def serializing(value: Any, **options: Any) -> Workflow:
     )
 
 
-def passing(*wires: object, **options: Any) -> Workflow:
+def passing(*wires: Any, **options: Any) -> Workflow:
     """A run whose events hold live objects; its result are these objects."""
 
     @step
@@ -161,7 +163,7 @@ async def test_pickled_refs_are_found_under_their_keys_with_their_lifetimes(
     workflow = inserting(Connection("there"), allow_pickle=True)
     async with workflow.resume(through(await taken(workflow))) as run:
         key = (await run.result()).result
-    assert run.session_refs.get(key, Connection).address == "there"
+    assert run.session_refs.get(key).address == "there"
     assert run.session_refs.lifetime_of(key) is RefLifetime.UNTIL_EXPLICIT_DROP
 
 
@@ -376,13 +378,12 @@ async def test_an_object_with_a_ref_and_in_an_event_is_one_object_again(autojump
     @step
     async def begin(event: StartEvent, ctx: Context) -> Opened:
         wire = Connection()
-        ctx.state["key"] = ctx.session_refs.insert(wire)
-        return Opened(wire)
+        return Opened(wire, key=ctx.session_refs.insert(wire))
 
     @step
     async def work(event: Opened, ctx: Context) -> StopEvent:
         await trio.sleep(1)
-        return StopEvent(ctx.session_refs.get(ctx.state["key"]) is event.wire)
+        return StopEvent(ctx.session_refs.get(event.key) is event.wire)
 
     workflow = Workflow("both", [begin, work], allow_pickle=True)
     snapshot = await taken(workflow)
@@ -427,7 +428,6 @@ async def test_too_many_objects_in_events_are_an_error_and_the_run_goes_on(autoj
 
 # --- Hostile data -----------------------------------------------------------------------------------------------------
 
-KEY = "12345678-1234-5678-1234-567812345678"
 KEPT = {KEY: {"__blazen_enum__": ["RefLifetime", "UNTIL_CONTEXT_DROP"]}}
 WRONG: list[Any] = [
     {"unknown": 1},
@@ -471,7 +471,8 @@ def refuse(workflow: Workflow, plain: dict[str, Any], error: type[Exception]) ->
 
 def saved(workflow: Workflow) -> dict[str, Any]:
     """A snapshot as JSON gives it."""
-    return json.loads(trio.run(taken, workflow, clock=MockClock(autojump_threshold=0)).to_json())
+    plain: dict[str, Any] = json.loads(trio.run(taken, workflow, clock=MockClock(autojump_threshold=0)).to_json())
+    return plain
 
 
 @pytest.mark.parametrize("refs", WRONG, ids=lambda refs: json.dumps(refs)[:60])
