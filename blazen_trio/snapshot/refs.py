@@ -15,8 +15,8 @@ from typing import Any, Final
 import attrs
 
 from blazen_trio.codec import Codec, DecodeError, Plain
-from blazen_trio.core.errors import SessionRefsNotSerializableError
-from blazen_trio.core.policies import SessionPausePolicy
+from blazen_trio.core.definition import WorkflowOptions
+from blazen_trio.core.errors import SessionRefsNotSerializableError, SnapshotCorruptError
 from blazen_trio.session_refs import RegistryKey, SessionRefRegistry
 from blazen_trio.session_refs.entries import RefKind
 from blazen_trio.session_refs.saving import Deserializers, LiveKeys, SavedRefs, export_refs, import_refs
@@ -35,16 +35,14 @@ class RefWriter:
 
     Args:
         registry: of the run; ``None`` if it has none yet.
-        policy: of the workflow.
-        capacity: of the registry that the run would have.
+        options: of the workflow.
     """
 
-    __slots__ = ("_capacity", "_copy", "_known", "_live", "_policy", "_registry")
+    __slots__ = ("_copy", "_known", "_live", "_options", "_registry")
 
-    def __init__(self, registry: SessionRefRegistry | None, policy: SessionPausePolicy, capacity: int) -> None:
+    def __init__(self, registry: SessionRefRegistry | None, options: WorkflowOptions) -> None:
         self._registry = registry
-        self._policy = policy
-        self._capacity = capacity
+        self._options = options
         self._copy: SessionRefRegistry | None = None
         self._known: tuple[RegistryKey, ...] = ()
         self._live: LiveKeys | None = None
@@ -68,14 +66,14 @@ class RefWriter:
         if self._copy is None and not self._registry:
             return {}
         scratch = self._scratch()
-        saved = export_refs(scratch, self._policy)
+        saved = export_refs(scratch, self._options.session_pause_policy)
         in_events = tuple(map(str, scratch.keys()[len(self._known) :]))  # keys are in the order of their insertion
         return _to_plain(attrs.evolve(saved, in_events=in_events))
 
     def _scratch(self) -> SessionRefRegistry:
         if self._copy is None:
             registry = self._registry
-            self._copy = SessionRefRegistry(self._capacity) if registry is None else registry.copy()
+            self._copy = SessionRefRegistry(self._options.max_session_refs) if registry is None else registry.copy()
             self._known = self._copy.keys()
         return self._copy
 
@@ -94,6 +92,12 @@ def _to_plain(saved: SavedRefs) -> dict[str, Plain]:
 class RefReader:
     """Reads the refs of one run, once, and finds the objects of its events.
 
+    Args:
+        plain: what ``RefWriter`` wrote.
+        options: of the workflow that goes on.
+        deserializers: what the caller gave for this.
+        is_verified: only who has the key can have written it.
+
     Raises:
         DecodeError: that is nothing that was ever written.
         SessionRefCapacityError: there are more refs than fit.
@@ -103,38 +107,51 @@ class RefReader:
     __slots__ = ("_dropped", "_entries", "_in_events", "_registry")
 
     def __init__(
-        self, plain: dict[str, Plain], *, capacity: int, allow_pickle: bool, deserializers: Deserializers | None
+        self,
+        plain: dict[str, Plain],
+        options: WorkflowOptions,
+        deserializers: Deserializers | None,
+        *,
+        is_verified: bool,
     ) -> None:
-        try:
-            saved: SavedRefs = _codec().structure(plain, SavedRefs)
-        except DecodeError as error:
-            raise error.within(_WHERE) from None
+        saved = _from_plain(plain) if plain else SavedRefs()
         self._dropped = frozenset(saved.dropped)
         self._in_events = saved.in_events
-        self._registry = import_refs(saved, capacity=capacity, allow_pickle=allow_pickle, deserializers=deserializers)
-        self._entries = self._registry.entries()
+        self._registry = import_refs(
+            saved,
+            capacity=options.max_session_refs,
+            allow_pickle=options.allow_pickle or is_verified,
+            deserializers=deserializers,
+        )
+        self._entries = {str(key): entry for key, entry in self._registry.entries().items()}
 
     def value(self, key: str) -> object:
-        """The object of a ``Live`` field."""
-        entry = self._entries.get(_key(key))
+        """The object of a ``Live`` field.
+
+        Raises:
+            SessionRefsNotSerializableError: nobody said how to rebuild it.
+            SnapshotCorruptError: there never was one.
+        """
+        entry = self._entries.get(key)
         if entry is not None and entry.kind is RefKind.SAVED:
             problem = "an event holds it in a Live field, so its deserializer is needed"
             raise SessionRefsNotSerializableError([key], problem, entry.content.type_tag)
         if entry is None or not entry.kind.is_here:
             if key in self._dropped:
                 return None
-            raise DecodeError(f"there is no live object {key[:60]!r}")
+            raise SnapshotCorruptError(f"an event holds a live object that is not in it: {key[:60]!r}")
         return entry.content
 
-    def finish(self) -> SessionRefRegistry:
-        """The registry of the run that goes on, when all events are read."""
+    def finish(self) -> SessionRefRegistry | None:
+        """The registry of the run that goes on, if it needs one; called when all events are read."""
         for key in self._in_events:
             self._registry.remove(RegistryKey(key))
-        return self._registry
+        return self._registry or None
 
 
-def _key(text: str) -> RegistryKey:
+def _from_plain(plain: dict[str, Plain]) -> SavedRefs:
     try:
-        return RegistryKey.from_text(text)
-    except ValueError as error:
-        raise DecodeError(str(error)) from None
+        saved: SavedRefs = _codec().structure(plain, SavedRefs)
+    except DecodeError as error:
+        raise error.within(_WHERE) from None
+    return saved

@@ -74,12 +74,13 @@ def _restored(
     snapshot.check()
     if snapshot.children:
         raise DecodeError("runs inside this one, where none can be", "children")
-    refs = _read_refs(definition, snapshot, deserializers)
+    options, is_verified = definition.options, snapshot.is_verified
+    refs = RefReader(snapshot.session_refs, options, deserializers, is_verified=is_verified)
     state = new_state(definition, snapshot.run_id)
     state.elapsed_s = snapshot.elapsed
     state.seq = checked_count(snapshot.stream_position, "stream_position")
     _read_values(definition, codec, snapshot, state)
-    reader = WorkReader(definition, state, codec, now, None if refs is None else refs.value)
+    reader = WorkReader(definition, state, codec, now, refs.value)
     _read_work(reader, snapshot)
     state.usage, state.cost_usd = _read_usage(Fields(snapshot.usage, "usage"), codec)
     metadata = Fields(snapshot.metadata, "metadata")
@@ -88,21 +89,7 @@ def _restored(
     metadata.end()
     if state.history is not None:
         state.history = deque(snapshot.history or (), maxlen=HISTORY_EVENTS_MAX)
-    return RestoredRun(state, user, None if refs is None else refs.finish())
-
-
-def _read_refs(
-    definition: WorkflowDefinition, snapshot: WorkflowSnapshot, deserializers: Deserializers | None
-) -> RefReader | None:
-    if not snapshot.session_refs:
-        return None
-    options = definition.options
-    return RefReader(
-        snapshot.session_refs,
-        capacity=options.max_session_refs,
-        allow_pickle=options.allow_pickle or snapshot.is_verified,
-        deserializers=deserializers,
-    )
+    return RestoredRun(state, user, refs.finish())
 
 
 def _read_work(reader: WorkReader, snapshot: WorkflowSnapshot) -> None:

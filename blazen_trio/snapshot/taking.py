@@ -38,8 +38,7 @@ def take(
         SessionRefCapacityError: there are too many objects in ``Live[T]`` fields.
         SessionRefsNotSerializableError: by the workflow's policy.
     """
-    options = definition.options
-    ref_writer = RefWriter(refs, options.session_pause_policy, options.max_session_refs)
+    ref_writer = RefWriter(refs, definition.options)
     writer = WorkWriter(definition.plans, state, codec, now, ref_writer.key)
     is_over = state.outcome is not None
     pending = _NOTHING_PENDING if is_over else writer.pending_events()

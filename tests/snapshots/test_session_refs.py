@@ -19,6 +19,7 @@ from blazen_trio import (
     RefLifetime,
     RegistryKey,
     RemoteRefDescriptor,
+    RetryConfig,
     SessionPausePolicy,
     SessionRefCapacityError,
     SessionRefError,
@@ -392,6 +393,56 @@ async def test_an_object_with_a_ref_and_in_an_event_is_one_object_again(autojump
         assert (await run.result()).result is True
 
 
+async def test_objects_come_back_wherever_their_events_wait(autojump_clock: MockClock) -> None:
+    """Collected for a join, being worked on, waiting for a slot, waiting for the next attempt."""
+
+    class Part(Event):
+        wire: Live[Connection]
+
+    class Whole(Event):
+        wire: Live[Connection]
+
+    @step
+    async def begin(event: StartEvent) -> list[Part]:
+        return [Part(Connection(str(number))) for number in range(4)]
+
+    @step(max_concurrency=1, retry=RetryConfig(max_retries=1, initial_delay_ms=2_000, jitter=False))
+    async def work(event: Part, ctx: Context) -> Whole:
+        await trio.sleep(1)
+        if event.wire.address == "1" and ctx.attempt == 1:
+            raise OSError
+        return Whole(event.wire)
+
+    @step
+    async def gather(parts: list[Whole]) -> StopEvent:
+        return StopEvent([part.wire.address for part in parts])
+
+    workflow = Workflow("everywhere", [begin, work, gather], allow_pickle=True)
+    async with workflow.start() as run:
+        await trio.sleep(2.5)
+        snapshot = WorkflowSnapshot.from_json((await run.snapshot()).to_json())
+    assert len(snapshot.pending_events["retrying"]) == 1
+    assert len(snapshot.pending_events["steps"]["work"]) == 2
+    async with workflow.resume(snapshot) as run:
+        assert (await run.result()).result == ["0", "1", "2", "3"]
+
+
+async def test_an_object_in_the_result_of_a_run_that_was_over_comes_back(autojump_clock: MockClock) -> None:
+    class Finished(StopEvent):
+        wire: Live[Connection | None] = None
+
+    @step
+    async def finish(event: StartEvent) -> Finished:
+        return Finished(wire=Connection("end"))
+
+    workflow = Workflow("over", [finish], allow_pickle=True)
+    async with workflow.start() as run:
+        await run.result()
+        snapshot = await run.snapshot()
+    async with workflow.resume(snapshot) as run:
+        assert (await run.result()).result.wire.address == "end"
+
+
 async def test_an_object_of_an_event_that_cannot_be_saved_is_an_error_and_the_run_goes_on(
     autojump_clock: MockClock,
 ) -> None:
@@ -491,7 +542,7 @@ def test_pickles_of_something_else_are_refused(data: str) -> None:
 @pytest.mark.parametrize("refs", [{}, {"remote": []}, {"pickled": {}}, {"dropped": [KEY]}])
 def test_an_event_with_a_key_that_nothing_belongs_to_is_refused(refs: dict[str, Any]) -> None:
     workflow = passing(Connection())
-    refuse(workflow, {**saved(workflow), "session_refs": refs}, SnapshotError)
+    refuse(workflow, {**saved(workflow), "session_refs": refs}, SnapshotCorruptError)
 
 
 @pytest.mark.parametrize("key", [1, None, "x", KEY, [], {"__blazen_session_ref__": KEY}])
