@@ -1,15 +1,19 @@
 """Runs with live objects: what of them is in a snapshot, what comes back, and what is refused before anything runs."""
 
+import contextlib
 import json
 import logging
 import threading
 from collections.abc import Callable
+from functools import cache
 from time import perf_counter
 from typing import Any
 
 import attrs
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from blazen_trio import (
@@ -33,6 +37,7 @@ from blazen_trio import (
     WorkflowValidationError,
     step,
 )
+from tests.snapshots.test_hostile_input import JUNK, at, places
 
 PICKLE, SERIALIZE, DROP, ERROR = SessionPausePolicy
 AFAR = RemoteRefDescriptor("node-1", "model", 1_700_000_000_000)
@@ -503,6 +508,10 @@ WRONG: list[Any] = [
     {"in_events": ["x"]},
     {"__blazen_object__": ["SavedRefs", {"dropped": ["x"]}]},
     {"__blazen_object__": ["os", {}]},
+    {"__blazen_object__": []},
+    {"remote": [{"__blazen_object__": []}]},
+    {"remote": [{"__blazen_object__": ["RemoteRef"]}]},
+    {"remote": [{"__blazen_object__": ["RemoteRef", {}, {}]}]},
     {"dropped": [[[[[[[[]]]]]]]]},
 ]
 
@@ -551,6 +560,47 @@ def test_an_event_with_a_changed_key_is_refused(key: object) -> None:
     plain = saved(workflow)
     plain["pending_events"]["steps"]["work"][0]["event"]["data"]["wire"] = {"__blazen_session_ref__": key}
     refuse(workflow, plain, SnapshotError)
+
+
+@cache
+def rich() -> tuple[Workflow, dict[str, Any]]:
+    """A run with refs of each kind that needs no permission."""
+
+    @step
+    async def begin(event: StartEvent, ctx: Context) -> Opened:
+        model = Model(b"w")
+        key = ctx.session_refs.insert_serializable(model)
+        ctx.session_refs.insert(threading.Lock())
+        ctx.session_refs.insert_remote(RegistryKey(), AFAR)
+        return Opened(model, Model(b"other"), key)
+
+    @step
+    async def work(event: Opened) -> StopEvent:
+        await trio.sleep(1)
+        return StopEvent()
+
+    workflow = Workflow("rich", [begin, work], session_pause_policy=SERIALIZE)
+    return workflow, saved(workflow)
+
+
+@given(data=st.data())
+def test_refs_changed_anywhere_are_harmless_or_a_documented_error(data: st.DataObject) -> None:
+    workflow, plain = rich()
+    assert set(plain["session_refs"]) == {"serialized", "remote", "dropped", "in_events"}
+    tree = json.loads(json.dumps(plain))
+    for _ in range(data.draw(st.integers(1, 2))):
+        path = data.draw(st.sampled_from([each for each in places(tree["session_refs"]) if each]))
+        around = at(tree["session_refs"], path[:-1])
+        if data.draw(st.booleans()):
+            around[path[-1]] = data.draw(JUNK)
+        else:
+            del around[path[-1]]
+
+    async def resume() -> None:
+        with contextlib.suppress(SnapshotError, SessionRefError):
+            workflow.resume(WorkflowSnapshot.from_json(json.dumps(tree)), {"model": Model})
+
+    trio.run(resume)
 
 
 def test_more_refs_than_fit_are_refused_soon() -> None:
