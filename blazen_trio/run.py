@@ -172,6 +172,8 @@ class WorkflowRun:
 
         Raises:
             EncodeError: something in the run cannot be saved; the run goes on unharmed.
+            SessionRefCapacityError: so many events hold live objects that ``max_session_refs`` is exceeded; likewise.
+            SessionRefsNotSerializableError: live objects cannot be saved, or the policy forbids it; likewise.
         """
         await checkpoint()
         return self._runner.snapshot()

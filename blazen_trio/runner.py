@@ -434,8 +434,11 @@ class Runner:
         }
 
     def snapshot(self) -> WorkflowSnapshot:
-        """The run as it is now."""
-        return take(self.definition, self.state, self.codec, self.metadata, self.clock())
+        """The run as it is now. The refs that live until then go, if it could be taken."""
+        refs = self._session_refs
+        snapshot = take(self.definition, self.state, self.codec, self.metadata, self.clock(), refs=refs)
+        self.purge_session_refs(RefLifetime.UNTIL_SNAPSHOT)
+        return snapshot
 
     async def wait_for_room(self, count: int, is_given_up: Callable[[], bool]) -> None:
         """Wait until fewer than ``count`` events are pending, or the run is over, or who waits has given up."""

@@ -15,6 +15,7 @@ from blazen_trio.core.steps import Step
 from blazen_trio.run import WorkflowResult
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.runner import Runner
+from blazen_trio.session_refs.saving import Deserializers
 from blazen_trio.snapshot import WorkflowSnapshot, restore
 from blazen_trio.worker import let_interrupt
 
@@ -35,6 +36,9 @@ class Workflow(WorkflowDefinition):
         max_pending_events: more events than this waiting in a run are an error.
         stream_buffer: how many published events a run keeps for subscribers.
         max_session_refs: how many live objects a run may register.
+        session_pause_policy: what a snapshot does with them.
+        allow_pickle: whether ``resume`` may unpickle them. That runs code that stands in the snapshot, so say it only
+            of snapshots that nobody else can write. One that was read with ``verify_key=`` needs no such permission.
 
     Raises:
         WorkflowValidationError: with everything that is wrong, each with its fix.
@@ -70,21 +74,31 @@ class Workflow(WorkflowDefinition):
         """
         return self._block(input, metadata, is_attended=True)
 
-    def resume(self, snapshot: WorkflowSnapshot) -> RunBlock:
+    def resume(self, snapshot: WorkflowSnapshot, deserializers: Deserializers | None = None) -> RunBlock:
         """A run that goes on where the snapshot was taken, as an async context manager: see ``start``.
 
         Calls that had not finished run again, with what they had done undone; ids, idempotency keys, attempts, usage,
         timers, running time and the numbers on the stream go on. A run that was paused goes on, too; one that was over
         gives its outcome at once. The snapshot can be resumed again: these are runs of their own, under one id.
 
+        Args:
+            snapshot: of a run of a workflow with this name.
+            deserializers: by type tag, what makes a session ref's object of the bytes that its ``blazen_serialize``
+                gave. Without any they are kept as bytes, for a later resume.
+
         Raises:
+            SessionRefCapacityError: it has more session refs than ``max_session_refs``.
+            SessionRefsNotSerializableError: session refs cannot be rebuilt, or only by unpickling without permission.
             SnapshotCorruptError: it is damaged, or was changed by hand.
             SnapshotMismatchError: it is of another workflow, or of steps and event classes that this one has not.
             SnapshotVersionError: it was written in another format.
         """
         now = trio.current_time()
-        state, metadata = restore(self, self.codec, snapshot, now)
-        return RunBlock(self, Runner(self, state, self.codec, metadata), None)
+        restored = restore(self, self.codec, snapshot, now, deserializers)
+        runner = Runner(self, restored.state, self.codec, restored.metadata)
+        if restored.refs is not None:
+            runner.use_session_refs(restored.refs, is_owner=True)
+        return RunBlock(self, runner, None)
 
     def _block(self, start: object, metadata: Mapping[str, Any] | None, *, is_attended: bool) -> RunBlock:
         event = start if isinstance(start, Event) else StartEvent(start)

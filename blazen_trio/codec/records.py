@@ -113,7 +113,7 @@ class RecordShape:
 
     def _load_marked(self, plain: dict[str, Plain], tag: str, reader: Reader) -> object:
         content = plain[tag]
-        if tag in (OBJECT, EVENT) and type(content) is list and content[0] == self.record.name:
+        if tag in (OBJECT, EVENT) and type(content) is list and content[:-1] == [self.record.name]:
             return self.load_fields(content[-1], reader)
         value = reader.decode(plain)
         if isinstance(value, self.record.cls):

@@ -8,6 +8,7 @@ import attrs
 from blazen_trio.core.errors import WorkflowValidationError
 from blazen_trio.core.events import Event, InputRequestEvent, InputResponseEvent
 from blazen_trio.core.plans import StepPlan, compile_plans
+from blazen_trio.core.policies import SessionPausePolicy
 from blazen_trio.core.retry import RetryConfig
 from blazen_trio.core.routing import Routing
 from blazen_trio.core.steps import Step
@@ -31,8 +32,10 @@ class WorkflowOptions:
     retry: RetryConfig | None = None
     input_handler: InputHandler | None = None
     publish_lifecycle: bool = True
+    session_pause_policy: SessionPausePolicy = SessionPausePolicy.PICKLE_OR_ERROR
     state_type: type | None = None
     collect_history: bool = False
+    allow_pickle: bool = False
     events: tuple[type[Event], ...] = attrs.field(default=(), converter=_classes)
     max_session_refs: int = 10_000
     max_pending_events: int = 1_000_000
@@ -46,8 +49,10 @@ class OptionKeywords(TypedDict, total=False):
     retry: RetryConfig | None
     input_handler: InputHandler | None
     publish_lifecycle: bool
+    session_pause_policy: SessionPausePolicy
     state_type: type | None
     collect_history: bool
+    allow_pickle: bool
     events: Iterable[type[Event]]
     max_session_refs: int
     max_pending_events: int

@@ -428,6 +428,10 @@ class SessionRefNotFoundError(SessionRefError):
         self.key = str(key)
 
 
+_KEYS_SHOWN: Final = 10
+_TAG_SHOWN: Final = 60
+
+
 class SessionRefsNotSerializableError(SessionRefError):
     """Session refs cannot be saved or rebuilt; ``keys`` are theirs (UUIDs as text), ``type_tag`` the kind, if known."""
 
@@ -437,8 +441,10 @@ class SessionRefsNotSerializableError(SessionRefError):
 
     def __init__(self, keys: Iterable[object], detail: str = "", type_tag: str | None = None) -> None:
         names = tuple(str(key) for key in keys)
-        tag = "" if type_tag is None else f" (type tag {type_tag!r})"
-        super().__init__(f"cannot save or restore the session refs {', '.join(names)}{tag}{_because(detail)}")
+        more = "" if len(names) <= _KEYS_SHOWN else f" and {len(names) - _KEYS_SHOWN} more"
+        shown = ", ".join(names[:_KEYS_SHOWN]) + more
+        tag = "" if type_tag is None else f" (type tag {type_tag[:_TAG_SHOWN]!r})"
+        super().__init__(f"cannot save or restore the session refs {shown}{tag}{_because(detail)}")
         self.keys = names
         self.detail = detail
         self.type_tag = type_tag

@@ -18,6 +18,7 @@ from blazen_trio.core.events import (
     is_event_class,
     is_external,
 )
+from blazen_trio.core.policies import SessionPausePolicy
 from blazen_trio.core.retry import RetryConfig
 from blazen_trio.core.steps import Step, event_classes, option_problems, timeout_problem
 
@@ -79,7 +80,15 @@ def _option_problems(options: "WorkflowOptions") -> Iterator[str]:
     handler = options.input_handler
     if handler is not None and not (inspect.iscoroutinefunction(handler) or _has_async_call(handler)):
         yield f"input_handler={handler!r}: give an async function that takes an InputRequestEvent"
+    yield from _session_ref_problems(options)
     yield from _state_type_problems(options.state_type)
+
+
+def _session_ref_problems(options: "WorkflowOptions") -> Iterator[str]:
+    if not isinstance(options.session_pause_policy, SessionPausePolicy):
+        yield f"session_pause_policy={options.session_pause_policy!r}: give a SessionPausePolicy"
+    if not isinstance(options.allow_pickle, bool):  # it is a permission: nothing that merely looks true
+        yield f"allow_pickle={options.allow_pickle!r}: give True or False"
 
 
 def _has_async_call(value: object) -> bool:

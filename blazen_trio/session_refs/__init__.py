@@ -8,13 +8,12 @@ From the top down; a file imports only from those below it:
 ``registry``   ``SessionRefRegistry``: the objects by key
 ``entries``    what a registry knows of one ref: lifetimes, serializable objects, remote descriptors
 ``keys``       ``RegistryKey``
-``policies``   ``SessionPausePolicy``
 =============  ========================================================================================================
 """
 
+from blazen_trio.core.policies import SessionPausePolicy as SessionPausePolicy
 from blazen_trio.session_refs.entries import RefLifetime as RefLifetime
 from blazen_trio.session_refs.entries import RemoteRefDescriptor as RemoteRefDescriptor
 from blazen_trio.session_refs.entries import SessionRefSerializable as SessionRefSerializable
 from blazen_trio.session_refs.keys import RegistryKey as RegistryKey
-from blazen_trio.session_refs.policies import SessionPausePolicy as SessionPausePolicy
 from blazen_trio.session_refs.registry import SessionRefRegistry as SessionRefRegistry

@@ -10,12 +10,14 @@ The rules of this file:
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias, cast
 
 import attrs
 
-from blazen_trio.core.errors import SessionRefsNotSerializableError, describe_exception
+from blazen_trio.core.errors import SessionRefCapacityError, SessionRefsNotSerializableError, describe_exception
+from blazen_trio.core.policies import SessionPausePolicy
 from blazen_trio.session_refs import pickles
 from blazen_trio.session_refs.entries import (
     RefEntry,
@@ -26,7 +28,6 @@ from blazen_trio.session_refs.entries import (
     SessionRefSerializable,
 )
 from blazen_trio.session_refs.keys import RegistryKey
-from blazen_trio.session_refs.policies import SessionPausePolicy
 from blazen_trio.session_refs.registry import CAPACITY, SessionRefRegistry
 
 Deserializers: TypeAlias = Mapping[str, Callable[[bytes], object]]
@@ -37,10 +38,13 @@ Lifetimes: TypeAlias = dict[str, RefLifetime]
 
 logger: Final = logging.getLogger("blazen_trio")
 
+_KEY: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 
 def _check_keys(_self: object, _field: object, keys: Iterable[str]) -> None:
     for key in keys:
-        RegistryKey.from_text(key)
+        if not _KEY.fullmatch(key):  # ten times as fast as a RegistryKey: there may be many, and of no use
+            raise ValueError(f"{key[:60]!r} is not the key of a session ref")
 
 
 @attrs.frozen
@@ -71,6 +75,7 @@ class SavedRefs:
         serialized: the objects that gave their own bytes.
         remote: refs to objects on other servers.
         dropped: the keys of those that were left behind.
+        in_events: the keys that only ``Live`` fields of events know; the run has no refs of these objects.
     """
 
     pickled: Lifetimes = attrs.field(factory=dict[str, RefLifetime], validator=_check_keys)
@@ -79,12 +84,17 @@ class SavedRefs:
     serialized: tuple[SerializedRef, ...] = ()
     remote: tuple[RemoteRef, ...] = ()
     dropped: tuple[str, ...] = attrs.field(default=(), validator=_check_keys)
+    in_events: tuple[str, ...] = attrs.field(default=(), validator=_check_keys)
 
     def __attrs_post_init__(self) -> None:
-        of_others = [each.keys for each in self.serialized] + [each.keys for each in self.remote]
-        keys = [key for each in (self.pickled, *of_others) for key in each]
+        keys = self.keys()
         if len(set(keys)) != len(keys):
             raise ValueError("one session ref is saved twice")
+
+    def keys(self) -> list[str]:
+        """The keys of all refs that are saved."""
+        of_others = [each.keys for each in self.serialized] + [each.keys for each in self.remote]
+        return [key for each in (self.pickled, *of_others) for key in each]
 
 
 # --- Out -------------------------------------------------------------------------------------------------------------
@@ -227,6 +237,8 @@ def import_refs(
         SessionRefCapacityError: there are more refs than fit.
         SessionRefsNotSerializableError: objects cannot be rebuilt, or only by unpickling without permission.
     """
+    if len(saved.keys()) > capacity:  # before anything is rebuilt
+        raise SessionRefCapacityError(capacity)
     registry = SessionRefRegistry(capacity)
     values, serializable = _unpickled(saved, allow_pickle=allow_pickle), frozenset(saved.serializable)
     for key, lifetime in saved.pickled.items():
@@ -300,5 +312,11 @@ class LiveKeys:
         """The key of an object, which the registry keeps alive, so that no other object gets its ``id``."""
         key = self._keys.get(id(value))
         if key is None:
-            key = self._keys[id(value)] = str(self._registry.insert(value))
+            key = self._keys[id(value)] = str(self._registry.put(RegistryKey(), _entry_of(value)))
         return key
+
+
+def _entry_of(value: object) -> RefEntry:
+    """What stands only in events was never inserted as anything: it is what its class says."""
+    kind = RefKind.SERIALIZABLE if hasattr(type(value), "blazen_serialize") else RefKind.LIVE
+    return RefEntry(value, kind, RefLifetime.UNTIL_CONTEXT_DROP)

@@ -17,29 +17,47 @@ from blazen_trio.core.limits import HISTORY_EVENTS_MAX
 from blazen_trio.core.state import RunState, new_state
 from blazen_trio.core.status import RunStatus
 from blazen_trio.core.usage import TokenUsage
+from blazen_trio.session_refs import SessionRefRegistry
+from blazen_trio.session_refs.saving import Deserializers
 from blazen_trio.snapshot.fields import Fields, checked_count
 from blazen_trio.snapshot.format import COUNTERS, ENGINE, USER
 from blazen_trio.snapshot.outcomes import read_outcome
+from blazen_trio.snapshot.refs import RefReader
 from blazen_trio.snapshot.snapshot import WorkflowSnapshot, check_version
-from blazen_trio.snapshot.work_reader import LiveValue, WorkReader
+from blazen_trio.snapshot.work_reader import WorkReader
+
+
+@attrs.frozen
+class RestoredRun:
+    """What a run goes on from: its state, its metadata, and its session refs if it has any."""
+
+    state: RunState
+    metadata: dict[str, Any]
+    refs: SessionRefRegistry | None
 
 
 def restore(
-    definition: WorkflowDefinition, codec: Codec, snapshot: WorkflowSnapshot, now: float, live: LiveValue | None = None
-) -> tuple[RunState, dict[str, Any]]:
-    """The state to go on from, and the run's metadata. ``now`` is the time of the clock it will go on with.
+    definition: WorkflowDefinition,
+    codec: Codec,
+    snapshot: WorkflowSnapshot,
+    now: float,
+    deserializers: Deserializers | None = None,
+) -> RestoredRun:
+    """What to go on from. ``now`` is the time of the clock it will go on with.
 
     Raises:
         SnapshotVersionError: another format.
         SnapshotMismatchError: of another workflow, or of steps and event classes that this one has not.
         SnapshotCorruptError: damaged, or changed by hand.
+        SessionRefCapacityError: there are more session refs than this workflow takes.
+        SessionRefsNotSerializableError: live objects cannot be rebuilt, or may not be.
     """
     check_version(snapshot.version, snapshot.run_id)
     if snapshot.workflow_name != definition.name:
         what = f"it is of workflow {str(snapshot.workflow_name)[:60]!r}, not of {definition.name!r}"
         raise SnapshotMismatchError(what, snapshot.run_id)
     try:
-        return _restored(definition, codec, snapshot, now, live)
+        return _restored(definition, codec, snapshot, now, deserializers)
     except EventDecodeError as error:
         raise SnapshotMismatchError(str(error), snapshot.run_id) from None
     except DecodeError as error:
@@ -47,14 +65,22 @@ def restore(
 
 
 def _restored(
-    definition: WorkflowDefinition, codec: Codec, snapshot: WorkflowSnapshot, now: float, live: LiveValue | None
-) -> tuple[RunState, dict[str, Any]]:
+    definition: WorkflowDefinition,
+    codec: Codec,
+    snapshot: WorkflowSnapshot,
+    now: float,
+    deserializers: Deserializers | None,
+) -> RestoredRun:
     snapshot.check()
+    if snapshot.children:
+        raise DecodeError("runs inside this one, where none can be", "children")
+    options, is_verified = definition.options, snapshot.is_verified
+    refs = RefReader(snapshot.session_refs, options, deserializers, is_verified=is_verified)
     state = new_state(definition, snapshot.run_id)
     state.elapsed_s = snapshot.elapsed
     state.seq = checked_count(snapshot.stream_position, "stream_position")
     _read_values(definition, codec, snapshot, state)
-    reader = WorkReader(definition, state, codec, now, live)
+    reader = WorkReader(definition, state, codec, now, refs.value)
     _read_work(reader, snapshot)
     state.usage, state.cost_usd = _read_usage(Fields(snapshot.usage, "usage"), codec)
     metadata = Fields(snapshot.metadata, "metadata")
@@ -63,9 +89,7 @@ def _restored(
     metadata.end()
     if state.history is not None:
         state.history = deque(snapshot.history or (), maxlen=HISTORY_EVENTS_MAX)
-    if snapshot.children or snapshot.session_refs:
-        raise DecodeError("runs inside this one, or session refs, where none can be")
-    return state, user
+    return RestoredRun(state, user, refs.finish())
 
 
 def _read_work(reader: WorkReader, snapshot: WorkflowSnapshot) -> None:

@@ -12,10 +12,12 @@ import attrs
 from blazen_trio.codec import Codec, Plain
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.state import RunState
+from blazen_trio.session_refs import SessionRefRegistry
 from blazen_trio.snapshot.format import COUNTERS, ENGINE, USER, VERSION
 from blazen_trio.snapshot.outcomes import write_outcome
+from blazen_trio.snapshot.refs import RefWriter
 from blazen_trio.snapshot.snapshot import WorkflowSnapshot
-from blazen_trio.snapshot.work_writer import LiveKey, WorkWriter, safe_text
+from blazen_trio.snapshot.work_writer import WorkWriter, safe_text
 
 
 def take(
@@ -25,17 +27,23 @@ def take(
     metadata: Mapping[str, Any],
     now: float,
     *,
-    live: LiveKey | None = None,
+    refs: SessionRefRegistry | None = None,
 ) -> WorkflowSnapshot:
     """The run as it is at the time ``now`` of its clock.
 
-    ``live`` gives the session-ref key of an object in a ``Live[T]`` field. Raises ``EncodeError``.
+    ``refs`` are its session refs, if it has any; they are not changed.
+
+    Raises:
+        EncodeError: something cannot be encoded.
+        SessionRefCapacityError: there are too many objects in ``Live[T]`` fields.
+        SessionRefsNotSerializableError: by the workflow's policy.
     """
-    writer = WorkWriter(definition.plans, state, codec, now, live)
+    ref_writer = RefWriter(refs, definition.options)
+    writer = WorkWriter(definition.plans, state, codec, now, ref_writer.key)
     is_over = state.outcome is not None
     pending = _NOTHING_PENDING if is_over else writer.pending_events()
     requests = _NOTHING_ASKED if is_over else writer.input_requests()
-    return WorkflowSnapshot(
+    snapshot = WorkflowSnapshot(
         version=VERSION,
         workflow_name=safe_text(definition.name, "the workflow's name"),
         run_id=safe_text(state.run_id, "run_id"),
@@ -59,6 +67,8 @@ def take(
         history=None if state.history is None else tuple(state.history),
         stream_position=state.seq,
     )
+    saved = ref_writer.write()  # last: only then all objects in events are known, and here users' code runs
+    return attrs.evolve(snapshot, session_refs=saved) if saved else snapshot
 
 
 _NOTHING_PENDING: dict[str, Plain] = {"steps": {}, "retrying": [], "queue": [], "mail": {}}

@@ -81,7 +81,7 @@ class SavedMachine(MachineModel):
         definition, state = driver.program.definition, driver.state
         codec = Codec([*definition.event_classes.values(), Stray])
         snapshot = WorkflowSnapshot.from_json(take(definition, state, codec, {}, driver.now).to_json())
-        restored, _ = restore(definition, codec, snapshot, 1000.0)
+        restored = restore(definition, codec, snapshot, 1000.0).state
         if state.outcome is not None:
             assert restored.outcome is not None
             assert (restored.status, restored.pending) == (state.status, 0)

@@ -12,7 +12,6 @@ from blazen_trio import (
     EncodeError,
     Event,
     InputRequestEvent,
-    Live,
     RetryConfig,
     RunClosedError,
     RunStalledError,
@@ -268,25 +267,19 @@ class Odd(Event):
     thing: object
 
 
-class Wired(Event):
-    wire: Live[object]
-
-
-@pytest.mark.parametrize("event", [Odd(thing=print), Wired(wire=object())], ids=["object", "live"])
-async def test_what_cannot_be_encoded_is_named_and_the_run_goes_on(event: Event, autojump_clock: MockClock) -> None:
+async def test_what_cannot_be_encoded_is_named_and_the_run_goes_on(autojump_clock: MockClock) -> None:
     @step
-    async def begin(start: StartEvent) -> Odd | Wired:
-        assert isinstance(event, Odd | Wired)
-        return event
+    async def begin(start: StartEvent) -> Odd:
+        return Odd(thing=print)
 
     @step
-    async def work(event: Odd | Wired) -> StopEvent:
+    async def work(event: Odd) -> StopEvent:
         await trio.sleep(1)
         return StopEvent("unharmed")
 
     async with Workflow("odd", [begin, work]).start() as run:
         await trio.sleep(0.5)
-        with pytest.raises(EncodeError, match=f"event {type(event).event_type}.*(thing|wire)"):
+        with pytest.raises(EncodeError, match=r"event Odd\.thing"):
             await run.snapshot()
         assert (await run.result()).result == "unharmed"
 

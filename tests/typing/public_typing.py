@@ -21,6 +21,7 @@ from blazen_trio import (
     RetryConfig,
     RunSendChannel,
     RunStatus,
+    SessionPausePolicy,
     SessionRefRegistry,
     SessionRefSerializable,
     StartEvent,
@@ -37,6 +38,7 @@ from blazen_trio import (
     WorkflowError,
     WorkflowResult,
     WorkflowRun,
+    WorkflowSnapshot,
     step,
 )
 
@@ -231,6 +233,15 @@ async def with_a_handle() -> str:
         except WorkflowError:
             await run.abort("no use")
     return ""
+
+
+async def saved_and_resumed(run: WorkflowRun) -> None:
+    careful = Workflow("typed", [step(plain)], session_pause_policy=SessionPausePolicy.HARD_ERROR, allow_pickle=False)
+    snapshot = await run.snapshot()
+    assert_type(snapshot, WorkflowSnapshot)
+    assert_type(WorkflowSnapshot.from_json(snapshot.sign(b"key").to_json(), verify_key=b"key"), WorkflowSnapshot)
+    async with careful.resume(snapshot, deserializers={"model": bytes.decode}) as resumed:
+        assert_type(resumed, WorkflowRun)
 
 
 async def watching(run: WorkflowRun) -> None:

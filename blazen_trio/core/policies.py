@@ -1,4 +1,4 @@
-"""What a snapshot does with the live objects that a run holds."""
+"""What a snapshot does with the live objects that a run holds: an option of the workflow."""
 
 import enum
 
