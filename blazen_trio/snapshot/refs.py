@@ -18,7 +18,7 @@ from blazen_trio.codec import Codec, DecodeError, Plain
 from blazen_trio.core.definition import WorkflowOptions
 from blazen_trio.core.errors import SessionRefsNotSerializableError, SnapshotCorruptError
 from blazen_trio.session_refs import RegistryKey, SessionRefRegistry
-from blazen_trio.session_refs.entries import RefKind
+from blazen_trio.session_refs.entries import RefEntry, RefKind
 from blazen_trio.session_refs.saving import Deserializers, LiveKeys, SavedRefs, export_refs, import_refs
 
 _WHERE: Final = "session_refs"
@@ -114,16 +114,25 @@ class RefReader:
         *,
         is_verified: bool,
     ) -> None:
-        saved = _from_plain(plain) if plain else SavedRefs()
+        self._registry: SessionRefRegistry | None = None
+        self._entries: dict[str, RefEntry] = {}
+        self._in_events: tuple[str, ...] = ()
+        self._dropped: frozenset[str] = frozenset()
+        if plain:
+            self._read(_from_plain(plain), options, deserializers, is_verified=is_verified)
+
+    def _read(
+        self, saved: SavedRefs, options: WorkflowOptions, deserializers: Deserializers | None, *, is_verified: bool
+    ) -> None:
         self._dropped = frozenset(saved.dropped)
         self._in_events = saved.in_events
-        self._registry = import_refs(
+        self._registry = registry = import_refs(
             saved,
             capacity=options.max_session_refs,
             allow_pickle=options.allow_pickle or is_verified,
             deserializers=deserializers,
         )
-        self._entries = {str(key): entry for key, entry in self._registry.entries().items()}
+        self._entries = {str(key): entry for key, entry in registry.entries().items()}
 
     def value(self, key: str) -> object:
         """The object of a ``Live`` field.
@@ -144,9 +153,11 @@ class RefReader:
 
     def finish(self) -> SessionRefRegistry | None:
         """The registry of the run that goes on, if it needs one; called when all events are read."""
-        for key in self._in_events:
-            self._registry.remove(RegistryKey(key))
-        return self._registry or None
+        registry = self._registry
+        if registry is not None:
+            for key in self._in_events:
+                registry.remove(RegistryKey(key))
+        return registry or None
 
 
 def _from_plain(plain: dict[str, Plain]) -> SavedRefs:
