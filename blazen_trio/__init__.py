@@ -4,6 +4,7 @@ The house, from the street to the cellar (imports point downwards only; ``docs/d
 
 ================  ==================================================================================================
 ``cli``           the command ``blazen-trio``
+``testing``       the test kit for those who write workflows; nothing here imports it
 ``demo``          a real job written with the public API: a licence audit of the installed packages
 ``workflow``      ``Workflow``: steps and options; makes runs
 ``run``           ``WorkflowRun``: the handle of a run; with ``block`` (what it lives in), ``endings`` (what waiters

@@ -1,0 +1,56 @@
+"""A run whose every message can be listened to; else it is like any other.
+
+The listener is called when the machine has taken a message in and before its effects are carried out. It must not
+change anything.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import trio
+
+from blazen_trio.block import RunBlock
+from blazen_trio.core.effects import Effect
+from blazen_trio.core.events import Event, StartEvent
+from blazen_trio.core.messages import Message
+from blazen_trio.core.state import RunState, new_state
+from blazen_trio.run_ids import new_run_id
+from blazen_trio.runner import Runner
+from blazen_trio.snapshot import WorkflowSnapshot, restore
+from blazen_trio.workflow import Workflow
+
+Listener = Callable[[Runner, Message, Sequence[Effect]], None]
+"""Is told: whose message, which, and what the machine decided."""
+
+
+class WatchedRunner(Runner):
+    """A runner that tells a listener of each message."""
+
+    __slots__ = ()
+
+    def __init__(self, workflow: Workflow, state: RunState, metadata: dict[str, Any] | None, listen: Listener) -> None:
+        super().__init__(workflow, state, workflow.codec, metadata)
+        handle = self.machine.handle
+
+        def handle_and_tell(message: Message) -> list[Effect]:
+            effects = handle(message)
+            listen(self, message, effects)
+            return effects
+
+        self._decide = handle_and_tell
+
+
+def begin(workflow: Workflow, input: object, listen: Listener) -> tuple[Runner, RunBlock]:
+    """A run from the start, as ``workflow.start`` makes it."""
+    event = input if isinstance(input, Event) else StartEvent(input)
+    runner = WatchedRunner(workflow, new_state(workflow, new_run_id()), None, listen)
+    return runner, RunBlock(workflow, runner, event)
+
+
+def go_on(workflow: Workflow, snapshot: WorkflowSnapshot, listen: Listener) -> tuple[Runner, RunBlock]:
+    """A run from a snapshot, as ``workflow.resume`` makes it; raises ``SnapshotError``."""
+    restored = restore(workflow, workflow.codec, snapshot, trio.current_time())
+    runner = WatchedRunner(workflow, restored.state, restored.metadata, listen)
+    if restored.refs is not None:
+        runner.use_session_refs(restored.refs, is_owner=True)
+    return runner, RunBlock(workflow, runner, None)
