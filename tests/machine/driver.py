@@ -162,6 +162,8 @@ class Driver:
         assert isinstance(effects[-1], Finish), "something happens after the end"
 
     def _check_mail(self, effects: list[Effect]) -> None:
+        if any(isinstance(effect, Finish) for effect in effects):
+            return  # who was given something in the moment of the end is cancelled with it
         given = [(effect.token, effect.value) for effect in effects if isinstance(effect, WakeTask)]
         given += [(effect.waiter.token, effect.event) for effect in effects if isinstance(effect, OfferEvent)]
         expected: list[tuple[Any, Any]] = list(self.model.deliver())
