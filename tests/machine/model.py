@@ -325,9 +325,7 @@ class Model:
             return
         work.condition = "over"
         self.forget_questions(work)
-        self.entries = [
-            entry for entry in self.entries if entry.work is not work
-        ]  # taken or not, for good
+        self.entries = [entry for entry in self.entries if entry.work is not work]  # taken or not, for good
         recovery = self.program.recovery_of(work.step)
         if recovery is None or is_violation or work.recoveries >= self.program.specs[recovery].max_recoveries:
             self.end("failed", error)
