@@ -101,11 +101,11 @@ class WorkflowSnapshot:
 
     def to_json(self) -> str:
         """The snapshot as compact JSON."""
-        return plain_to_json(self._to_plain())
+        return plain_to_json(self.to_plain())
 
     def to_msgpack(self) -> bytes:
         """The snapshot as MessagePack."""
-        return plain_to_msgpack(self._to_plain())
+        return plain_to_msgpack(self.to_plain())
 
     def sign(self, key: bytes | str) -> Self:
         """A copy that is signed with a secret key (HMAC-SHA256); ``from_json(text, verify_key=key)`` takes no other."""
@@ -167,7 +167,8 @@ class WorkflowSnapshot:
 
     # --- Plain data ---------------------------------------------------------------------------------------------------
 
-    def _to_plain(self) -> dict[str, Plain]:
+    def to_plain(self) -> dict[str, Plain]:
+        """The snapshot as plain data, not copied: what ``to_json`` writes."""
         plain: dict[str, Plain] = {
             "version": self.version,
             "workflow_name": self.workflow_name,
@@ -187,12 +188,17 @@ class WorkflowSnapshot:
             raise SnapshotCorruptError("it is no snapshot: expected an object with a version")
         check_version(plain["version"])
         try:
-            return cls._from_fields(Fields(plain, "snapshot"))
+            return cls.from_fields(Fields(plain, "snapshot"))
         except DecodeError as error:
             raise SnapshotCorruptError(str(error)) from None
 
     @classmethod
-    def _from_fields(cls, fields: Fields) -> Self:
+    def from_fields(cls, fields: Fields) -> Self:
+        """Read the fields of what ``to_plain`` gave, whose version was looked at.
+
+        Raises:
+            DecodeError: one is not what it must be.
+        """
         history = fields.value("history")
         snapshot = cls(
             version=fields.value("version"),
