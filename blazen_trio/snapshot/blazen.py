@@ -151,16 +151,12 @@ class _Work:
 
     @classmethod
     def read(cls, pending: list[Plain], collected: dict[str, list[Plain]], asked: Plain) -> "_Work":
-        """``asked`` is the last question; Blazen leaves it where it is when it is answered."""
         events = [_Event.read(each, f"pending_events[{place}]") for place, each in enumerate(pending)]
         answered = dict(_answers(events, collected))
-        question = None
-        if asked is not None:
-            question = _Event.of(InputRequestEvent.event_type, asked, f"metadata.{_QUESTION}")
-            request_id = Fields(question.data, question.where).text("request_id")
-            waiting = [each.data.get("request_id") for each in events if each.is_of(InputRequestEvent)]
-            question = None if request_id in answered or request_id in waiting else question
-        return cls(events, question, answered)
+        waiting = [each.data.get("request_id") for each in events if each.is_of(InputRequestEvent)]
+        question = None if asked is None else _last_question(asked)
+        is_done = question is not None and question.data["request_id"] in [*answered, *waiting]
+        return cls(events, None if is_done else question, answered)
 
     def counters(self) -> dict[str, Plain]:
         count = len(self.events) + (self.question is not None)
@@ -185,6 +181,13 @@ class _Work:
             "pending_events": {"steps": {}, "retrying": [], "queue": queue, "mail": {}},
             "input_requests": {"open": open_, "answered": self.answered},
         }
+
+
+def _last_question(asked: Plain) -> _Event:
+    """The question in the metadata. Blazen leaves it there when it is answered; the answers tell."""
+    question = _Event.of(InputRequestEvent.event_type, asked, f"metadata.{_QUESTION}")
+    Fields(question.data, question.where).text("request_id")
+    return question
 
 
 def _answers(events: list[_Event], collected: dict[str, list[Plain]]) -> Iterator[tuple[str, Plain]]:

@@ -10,6 +10,7 @@ The rules of this file:
 """
 
 import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 from uuid import NAMESPACE_OID, uuid5
@@ -31,7 +32,6 @@ DROPPED_REFS: Final = "__blazen_dropped_session_refs"
 """In Blazen's metadata: the refs that could be saved, with their bytes, and the keys of the others."""
 
 _TAGS: Final = frozenset({"Json", "Bytes", "Native"})
-_BYTE_VALUES: Final = range(256)
 _LENGTH_BYTES: Final = 4
 _LIFETIME: Final = RefLifetime.UNTIL_CONTEXT_DROP
 _TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -66,20 +66,19 @@ def _at(where: str, key: str) -> str:
 
 def read_timestamp(text: str, where: str) -> float:
     """Seconds since the epoch, of a time as ``chrono`` writes it; its nanoseconds are cut off."""
-    try:
-        if _TIMESTAMP.fullmatch(text):
+    if _TIMESTAMP.fullmatch(text):
+        with suppress(ValueError):
             return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        pass
     raise DecodeError(f"{text[:60]!r} is no time as RFC 3339 has it", where)
 
 
 def _read_bytes(plain: Plain, where: str) -> bytes:
     """What ``serde_bytes`` writes in JSON: a list of numbers."""
     items: Any = checked_list(plain, where)
-    if not {int}.issuperset(map(type, items)) or not all(each in _BYTE_VALUES for each in items):
-        raise DecodeError("expected a list of numbers from 0 to 255", where)
-    return bytes(items)
+    if {int}.issuperset(map(type, items)):
+        with suppress(ValueError):
+            return bytes(items)
+    raise DecodeError("expected a list of numbers from 0 to 255", where)
 
 
 # --- State ------------------------------------------------------------------------------------------------------------
@@ -147,5 +146,5 @@ def _serialized(key: str, plain: Plain) -> SerializedRef:
 
 def _without_class(data: bytes, type_tag: str) -> bytes:
     """What the object itself gave: Blazen's Python package puts the class's name in front, which is the tag, too."""
-    name = type_tag.encode("utf-8", "surrogatepass")
+    name = type_tag.encode()
     return data.removeprefix(len(name).to_bytes(_LENGTH_BYTES, "big") + name)
