@@ -101,6 +101,15 @@ async def test_a_question_that_was_answered_is_not_asked_again() -> None:
             await run.result()
 
 
+async def test_an_answer_to_nothing_leaves_the_question_open() -> None:
+    """A Python step may send an event of that name with whatever it likes in it."""
+    question = {"request_id": "q", "prompt": "Go on?", "metadata": None}
+    collected = {"blazen::InputResponseEvent": [None, {"request_id": 5}, {"request_id": "other", "response": 1}]}
+    text = blazen(metadata={"__input_request": question}, collected_events=collected)
+    snapshot = WorkflowSnapshot.from_json(text)
+    assert snapshot.input_request() == InputRequestEvent("Go on?", "q", {})
+
+
 async def test_a_pending_answer_is_delivered_and_known() -> None:
     question = {"request_id": "q", "prompt": "Go on?", "metadata": None}
     answer = pending("blazen::InputResponseEvent", {"request_id": "q", "response": {"yes": 1}}, "__human_input")
