@@ -10,7 +10,7 @@
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from threading import RLock, get_ident
 from typing import Any, ClassVar, Final
@@ -97,7 +97,6 @@ class Runner:
         "_answer",
         "_call_timers",
         "_deadline",
-        "_decide",
         "_ended",
         "_grace",
         "_is_doing_later",
@@ -116,6 +115,7 @@ class Runner:
         "blocked_senders",
         "clock",
         "codec",
+        "decide",
         "definition",
         "has_worker_scopes",
         "idle",
@@ -146,7 +146,7 @@ class Runner:
         self._session_refs: SessionRefRegistry | None = None
         self.owns_session_refs: bool = True
         self.machine: Machine = Machine(definition, state)
-        self._decide = self.decider(self.machine)
+        self.decide = self.decider(self.machine)
         self.clock: Callable[[], float] = current_clock().current_time
         self.slice: Slice = current_slice()
         self.variables: Context = copy_context()
@@ -176,6 +176,12 @@ class Runner:
         self._answer: Reply | Reject | None = None
         self.live: dict[RunState, Runner] = {}
 
+    child_type: ClassVar[Any] = None
+    """What runs inside this one are run by, if not by a ``ChildRunner``."""
+
+    is_durable: ClassVar[bool] = False
+    """Whether what happens is saved before anybody sees it."""
+
     def decider(self, machine: Machine) -> Callable[[Message], list[Effect]]:
         """What decides for this run, and for those inside it: their machines."""
         return machine.handle
@@ -185,8 +191,12 @@ class Runner:
     @enable_ki_protection
     def feed(self, message: Message) -> None:
         """Tell the machine what happened and carry out what it decides."""
+        self.carry_out(self.decide(message))
+
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        """Do what the machine decided, in order."""
         perform = self.PERFORM
-        for effect in self._decide(message):
+        for effect in effects:
             perform[effect.__class__](self, effect)
         if self._later:
             self._do_later()
@@ -198,8 +208,7 @@ class Runner:
         """``feed``, with a worker for what is ready now. Gives the machine's reply; raises what it rejects."""
         self.feed(message)
         answer, self._answer = self._answer, None
-        if self.ready and self.armed is None:
-            self.arm()
+        self.arm_if_needed()
         if answer is None:
             return None
         if isinstance(answer, Reject):
@@ -233,6 +242,11 @@ class Runner:
             self.workers[worker] = None
             self.start_task(worker.work)
         self.armed = worker
+
+    def arm_if_needed(self) -> None:
+        """Schedule a worker if there are calls for one and none is."""
+        if self.ready and self.armed is None:
+            self.arm()
 
     def start_task(self, function: Callable[[], Any]) -> None:
         """Start a task of the run, with the run's own context variables."""
@@ -315,12 +329,26 @@ class Runner:
             task = None if task.parent_nursery is None else task.parent_nursery.parent_task
         return task is not None
 
+    async def wait_saved(self) -> None:
+        """Wait until what happened so far is saved, if the run is durable; a checkpoint."""
+        await (trio.lowlevel.checkpoint() if self.root is self else self.root.wait_saved())
+
     # --- Runs inside this one -----------------------------------------------------------------------------------------
 
     @property
     def root(self) -> "Runner":
         """The runner of the run around all others: it has the stream, the session refs and the handle."""
         return self
+
+    @property
+    def path(self) -> tuple[int, ...]:
+        """The ids of the calls around this run, from the outside in."""
+        return ()
+
+    def is_observed_in(self, state: RunState) -> bool:
+        """Whether lifecycle events of this run, or of one inside it, are made now."""
+        runner = self if state is self.state else self.live.get(state)
+        return runner is not None and runner.machine.is_observed
 
     @property
     def is_observed(self) -> bool:

@@ -15,6 +15,7 @@ import attrs
 
 from blazen_trio.core.calls import Call, Origin
 from blazen_trio.core.dispatch import Dispatcher, Handlers
+from blazen_trio.core.effects import Publish
 from blazen_trio.core.events import Event, LifecycleEvent, ProgressEvent
 from blazen_trio.core.ids import ROOT_ID
 from blazen_trio.core.messages import ChildPublished, ChildRested, ChildStarted
@@ -43,6 +44,12 @@ def queue_start(child: RunState, event: Event) -> None:
     child.status = RunStatus.PAUSED
     child.queue.append(Emission((event,), Origin(ROOT_ID, 0, child.root, (), 0), is_fan_out=False))
     child.root.active = child.alive = child.emitted = 1
+
+
+def published(call: Call, effect: Publish, child: RunState) -> ChildPublished:
+    """What the run inside a call tells the one around it when it publishes."""
+    origin = (effect.source_step, effect.call_id, effect.attempt)
+    return ChildPublished(call, effect.event, *origin, effect.timestamp - child.wall_offset)
 
 
 def child_published(machine: Dispatcher, message: ChildPublished) -> None:

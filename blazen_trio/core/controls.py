@@ -21,6 +21,7 @@ from blazen_trio.core.messages import (
     ResumeRequested,
     RunResumed,
     RunStarted,
+    StoreFailed,
 )
 from blazen_trio.core.outcomes import put_back
 from blazen_trio.core.records import is_closed
@@ -101,7 +102,7 @@ def _go_on(machine: Dispatcher) -> None:
     machine.is_stopped = state.is_held
     machine.see_to_routing()
     machine.start_clock()
-    machine.note("workflow_resumed")
+    machine.note("workflow_resumed" if state.consumed or state.history_seq else "workflow_started")
     for call, remaining in state.timers.items():
         state.timers[call] = machine.now + remaining
         machine.effects.append(SetTimer(call, state.timers[call]))
@@ -134,6 +135,13 @@ def aborted(machine: Dispatcher, message: AbortRequested) -> None:
         machine.now = message.at
         error = WorkflowAbortedError(message.reason, machine.state.run_id)
         machine.fail(error, status=RunStatus.ABORTED)
+
+
+def store_failed(machine: Dispatcher, message: StoreFailed) -> None:
+    """End now, also a run that ended already: its end was not saved either."""
+    machine.now = message.at
+    machine.state.outcome = None
+    machine.fail(message.error)
 
 
 def deadline_passed(machine: Dispatcher, message: DeadlinePassed) -> None:
@@ -178,6 +186,7 @@ HANDLERS: Final[Handlers] = {
     ResumeRequested: resumed,
     RunResumed: resumed_from_snapshot,
     AbortRequested: aborted,
+    StoreFailed: store_failed,
     DeadlinePassed: deadline_passed,
     ObservationChanged: observation_changed,
     DispatchHeld: held,

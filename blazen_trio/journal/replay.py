@@ -6,9 +6,10 @@ import attrs
 
 from blazen_trio.codec import DecodeError, Plain, codec_of, from_msgpack, to_msgpack
 from blazen_trio.core.definition import WorkflowDefinition
-from blazen_trio.core.effects import StartStep
+from blazen_trio.core.children import published
+from blazen_trio.core.effects import Publish, StartStep
 from blazen_trio.core.errors import EventDecodeError, SnapshotMismatchError, StoreCorruptError
-from blazen_trio.core.messages import RunResumed
+from blazen_trio.core.messages import Message, RunResumed
 from blazen_trio.journal.base import Live
 from blazen_trio.journal.rows import Path, read_message, read_row
 from blazen_trio.snapshot import WorkflowSnapshot, restore, take
@@ -46,6 +47,7 @@ class _Replay:
     """One run, told row by row."""
 
     def __init__(self, definition: WorkflowDefinition, base: bytes) -> None:
+        self._is_told = False
         try:
             fields = Fields(from_msgpack(base), "base")
             self._at = checked_number(fields.value("at"), "at")
@@ -71,15 +73,23 @@ class _Replay:
             raise StoreCorruptError(problem, run_id) from None
 
     def _tell(self, row: bytes) -> None:
+        self._is_told = True
         kind, path, attributes = read_row(row)
         run = self._run(path)
         message = read_message(kind, attributes, run.reader)
         if isinstance(message, RunResumed):
             run.begin_anew()
         self._at = max(self._at, getattr(message, "at", self._at))
+        self._take_in(path, message)
+
+    def _take_in(self, path: Path, message: Message) -> None:
+        run = self._run(path)
         for effect in run.machine.handle(message):
             if isinstance(effect, StartStep):
                 run.reader.calls[effect.id] = effect
+            elif isinstance(effect, Publish) and path:
+                around = self._run(path[:-1])
+                self._take_in(path[:-1], published(around.reader.call(path[-1]), effect, run.state))
 
     def _run(self, path: Path) -> Live:
         run = self._root
@@ -89,6 +99,8 @@ class _Replay:
 
     def snapshot(self) -> WorkflowSnapshot:
         """The run as it is now."""
+        if not self._is_told:
+            return self._base
         definition, state = self._root.definition, self._root.state
         taken = take(definition, state, codec_of(definition), self._metadata, self._at)
         return attrs.evolve(taken, session_refs=self._base.session_refs)

@@ -250,17 +250,11 @@ _TEXT: Final[tuple[Write, Read]] = (_same, _of(str))
 _TEXT_OR_NONE: Final[tuple[Write, Read]] = (_same, _of(str, is_optional=True))
 _FLAG: Final[tuple[Write, Read]] = (_same, _of(bool))
 _COUNT: Final[tuple[Write, Read]] = (_same, _of(int))
-_COUNT_OR_NONE: Final[tuple[Write, Read]] = (_same, _of(int, is_optional=True))
 _CLASS: Final[tuple[Write, Read]] = (_write_class, read_class)
 
 _ATTRIBUTES: Final[Mapping[str, tuple[Write, Read]]] = {
     "at": _NUMBER,
-    "attempt": _COUNT_OR_NONE,
     "call": (_write_call, _read_call),
-    "call_id": (
-        lambda _writer, _codec, call_id: None if call_id is None else format_id(call_id),
-        lambda _reader, plain: None if plain is None else checked_id(plain, "call_id"),
-    ),
     "count": _COUNT,
     "event": _EVENT,
     "event_class": _CLASS,
@@ -276,7 +270,6 @@ _ATTRIBUTES: Final[Mapping[str, tuple[Write, Read]]] = {
     "response": _VALUE,
     "rest": (lambda _writer, _codec, rest: rest.value, lambda _reader, plain: Rest(checked(plain, str, "rest"))),
     "result": (_write_result, _read_result),
-    "source_step": _TEXT_OR_NONE,
     "step_index": _COUNT,
     "token": (lambda *_: None, lambda *_: NOBODY),
     "unbegun": (
@@ -311,5 +304,8 @@ def _row_of(message: type) -> _Row:
     return _Row(message.__name__, message, writers, tuple((name, each[1]) for name, each in both.items()))
 
 
-_ROWS: Final[Mapping[type, _Row]] = {each: _row_of(each) for each in get_args(m.Message)}
+NOT_WRITTEN: Final = frozenset({m.ChildPublished, m.StoreFailed})
+"""The first follows from what the run inside did, and is told again with that; the second cannot be written."""
+
+_ROWS: Final[Mapping[type, _Row]] = {each: _row_of(each) for each in get_args(m.Message) if each not in NOT_WRITTEN}
 _KINDS: Final[Mapping[str, _Row]] = {row.kind: row for row in _ROWS.values()}

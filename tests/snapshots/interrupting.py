@@ -43,7 +43,7 @@ def snapshot_after_each_message(run: WorkflowRun) -> list[WorkflowSnapshot]:
         taken.append(runner.snapshot())
         return effects
 
-    runner._decide = handle_and_take
+    runner.decide = handle_and_take
     return taken
 
 
