@@ -48,6 +48,9 @@ SESSION_REFS = {
     "SessionRefRegistry",
     "SessionRefSerializable",
 }
+STORES = {
+    "MemoryStore",
+}
 VALUES = {
     "HistoryEvent",
     "RetryConfig",
@@ -91,7 +94,7 @@ ERRORS = {
     "WorkflowTimeoutError",
     "WorkflowValidationError",
 }
-PUBLIC = EVENTS | WORKFLOWS | SESSION_REFS | VALUES | ERRORS
+PUBLIC = EVENTS | WORKFLOWS | SESSION_REFS | STORES | VALUES | ERRORS
 
 
 def exported() -> dict[str, object]:
