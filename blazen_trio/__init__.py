@@ -5,6 +5,7 @@ The house, from the street to the cellar (imports point downwards only; ``docs/d
 ================  ==================================================================================================
 ``cli``           the command ``blazen-trio``
 ``testing``       the test kit for those who write workflows; nothing here imports it
+``stores``        where durable runs are kept; an engine knows only ``abc``, what it needs of them
 ``demo``          a real job written with the public API: a licence audit of the installed packages
 ``workflow``      ``Workflow``: steps and options; makes runs
 ``run``           ``WorkflowRun``: the handle of a run; with ``block`` (what it lives in), ``endings`` (what waiters
@@ -15,6 +16,7 @@ The house, from the street to the cellar (imports point downwards only; ``docs/d
 ``stream``        the broadcast of a run: one ring, a position per reader
 ``codec``         values and events as plain data, exact and strict
 ``session_refs``  live objects by keys that can stand in data
+``abc``           ``Store`` and its records, for those who write one; with ``processes`` (who still lives)
 ``core``          pure: events, steps, routing, and the machine that decides everything
 ================  ==================================================================================================
 """
@@ -90,6 +92,7 @@ from blazen_trio.session_refs import SessionPausePolicy as SessionPausePolicy
 from blazen_trio.session_refs import SessionRefRegistry as SessionRefRegistry
 from blazen_trio.session_refs import SessionRefSerializable as SessionRefSerializable
 from blazen_trio.snapshot import WorkflowSnapshot as WorkflowSnapshot
+from blazen_trio.stores import MemoryStore as MemoryStore
 from blazen_trio.stream import EventSubscription as EventSubscription
 from blazen_trio.values import State as State
 from blazen_trio.workflow import Workflow as Workflow

@@ -49,6 +49,9 @@ SESSION_REFS = {
     "SessionRefRegistry",
     "SessionRefSerializable",
 }
+STORES = {
+    "MemoryStore",
+}
 VALUES = {
     "HistoryEvent",
     "RetryConfig",
@@ -92,7 +95,7 @@ ERRORS = {
     "WorkflowTimeoutError",
     "WorkflowValidationError",
 }
-PUBLIC = EVENTS | WORKFLOWS | SESSION_REFS | VALUES | ERRORS
+PUBLIC = EVENTS | WORKFLOWS | SESSION_REFS | STORES | VALUES | ERRORS
 
 
 def exported() -> dict[str, object]:

@@ -4,6 +4,7 @@
 ``resumable``     ``assert_resumable``: a run that is interrupted anywhere comes to the same end
 ``driving``       ``drive``: a run on a clock that jumps, in an order that a seed decides, as a text
 ``strategies``    Hypothesis strategies for events, values and snapshots; only they need Hypothesis
+``conformance``   ``store_conformance``: whether a store keeps what a store promises; each is told in ``promises``
 ``ends``          how a run ended, to be compared
 ``living``        a run to its end, with the answers of the people outside
 ``watching``      a runner that tells of each message it took in
@@ -11,6 +12,9 @@
 ================  =====================================================================================================
 """
 
+from blazen_trio.testing.conformance import STORE_PROMISES as STORE_PROMISES
+from blazen_trio.testing.conformance import StoreConformanceError as StoreConformanceError
+from blazen_trio.testing.conformance import store_conformance as store_conformance
 from blazen_trio.testing.driving import Transcript as Transcript
 from blazen_trio.testing.driving import drive as drive
 from blazen_trio.testing.living import UnansweredError as UnansweredError

@@ -1,0 +1,8 @@
+"""The stores that come with the library; each implements ``blazen_trio.abc.Store``.
+
+==========  ===========================================================================================================
+``memory``  ``MemoryStore``: dictionaries; for tests, and for engines whose runs need not outlive the process
+==========  ===========================================================================================================
+"""
+
+from blazen_trio.stores.memory import MemoryStore as MemoryStore
