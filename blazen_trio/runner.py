@@ -331,7 +331,10 @@ class Runner:
 
     async def wait_saved(self) -> None:
         """Wait until what happened so far is saved, if the run is durable; a checkpoint."""
-        await (trio.lowlevel.checkpoint() if self.root is self else self.root.wait_saved())
+        if self.root is self:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self.root.wait_saved()
 
     # --- Runs inside this one -----------------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ def child_started(machine: Dispatcher, message: ChildStarted) -> None:
 
 def queue_start(child: RunState, event: Event) -> None:
     """Let a run begin as one that was paused before its first event: so there is no instant at which it has none."""
-    child.status = RunStatus.PAUSED
+    child.status, child.has_begun = RunStatus.PAUSED, False
     child.queue.append(Emission((event,), Origin(ROOT_ID, 0, child.root, (), 0), is_fan_out=False))
     child.root.active = child.alive = child.emitted = 1
 

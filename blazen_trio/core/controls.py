@@ -34,6 +34,7 @@ def started(machine: Dispatcher, message: RunStarted) -> None:
     machine.now = message.at
     state.wall_offset = message.wall_offset
     machine.start_clock()
+    state.has_begun = True
     machine.note("workflow_started")
     machine.route_one(message.event, Origin(ROOT_ID, 0, state.root, (), 0))
     machine.settle()
@@ -102,7 +103,8 @@ def _go_on(machine: Dispatcher) -> None:
     machine.is_stopped = state.is_held
     machine.see_to_routing()
     machine.start_clock()
-    machine.note("workflow_resumed" if state.consumed or state.history_seq else "workflow_started")
+    machine.note("workflow_resumed" if state.has_begun else "workflow_started")
+    state.has_begun = True
     for call, remaining in state.timers.items():
         state.timers[call] = machine.now + remaining
         machine.effects.append(SetTimer(call, state.timers[call]))

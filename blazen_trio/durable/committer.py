@@ -8,7 +8,7 @@ import time
 import trio
 
 from blazen_trio.abc import RunWrite, Store
-from blazen_trio.core.errors import StoreError, StoreFullError
+from blazen_trio.core.errors import StoreError
 from blazen_trio.durable.journal import Journal
 
 

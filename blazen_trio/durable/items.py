@@ -1,7 +1,7 @@
 """Stream items and headers of runs as rows of a store, and back."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from blazen_trio.abc import RunHeader, StreamRow
 from blazen_trio.codec import Codec, DecodeError, Plain, codec_of, from_msgpack, to_msgpack
@@ -12,7 +12,7 @@ from blazen_trio.core.events import Event, InputRequestEvent
 from blazen_trio.core.publication import StreamItem
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
-from blazen_trio.snapshot.fields import Fields
+from blazen_trio.snapshot.fields import Fields, checked_list
 
 _PLAIN_CODEC: Final = Codec()
 _FIELDS: Final = ("prompt", "request_id", "metadata")
@@ -46,8 +46,9 @@ class ItemCodec:
             StoreCorruptError: it is none.
         """
         try:
-            event, source_step, call_id, attempt = from_msgpack(row.blob)  # type: ignore[misc]  # else a ValueError
-            return StreamItem(row.seq, row.timestamp, self._read_event(event), source_step, call_id, attempt)  # type: ignore[arg-type]
+            event, *origin = checked_list(from_msgpack(row.blob), "item")
+            names: list[Any] = origin
+            return StreamItem(row.seq, row.timestamp, self._read_event(event), *names)
         except (DecodeError, EventDecodeError, TypeError, ValueError) as error:
             raise StoreCorruptError(f"stream item {row.seq} cannot be read: {error}") from None
 
@@ -95,7 +96,7 @@ def read_questions(data: bytes) -> tuple[InputRequestEvent, ...]:
     if not data:
         return ()
     try:
-        rows: list[list[Plain]] = from_msgpack(data)  # type: ignore[assignment]  # else a TypeError below
+        rows = [checked_list(row, "question") for row in checked_list(from_msgpack(data), "questions")]
         return tuple(_question(dict(zip(_FIELDS, row, strict=True))) for row in rows)
     except (DecodeError, TypeError, ValueError) as error:
         raise StoreCorruptError(f"the open questions cannot be read: {error}") from None

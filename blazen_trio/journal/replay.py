@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import attrs
 
 from blazen_trio.codec import DecodeError, Plain, codec_of, from_msgpack, to_msgpack
-from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.children import published
+from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.effects import Publish, StartStep
 from blazen_trio.core.errors import EventDecodeError, SnapshotMismatchError, StoreCorruptError
 from blazen_trio.core.messages import Message, RunResumed

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+
 from blazen_trio import WorkflowSnapshot
 from blazen_trio.codec import codec_of, to_msgpack
 from blazen_trio.core.effects import Effect
