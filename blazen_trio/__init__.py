@@ -81,6 +81,10 @@ from blazen_trio.core.status import RunStatus as RunStatus
 from blazen_trio.core.steps import Step as Step
 from blazen_trio.core.steps import step as step
 from blazen_trio.core.usage import TokenUsage as TokenUsage
+from blazen_trio.engine import Engine as Engine
+from blazen_trio.engine import EngineRun as EngineRun
+from blazen_trio.engine import RunInfo as RunInfo
+from blazen_trio.engine import open_engine as open_engine
 from blazen_trio.parallel import parallel_step as parallel_step
 from blazen_trio.run import WorkflowResult as WorkflowResult
 from blazen_trio.run import WorkflowRun as WorkflowRun

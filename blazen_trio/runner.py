@@ -298,6 +298,10 @@ class Runner:
         else:
             await trio.lowlevel.checkpoint()
 
+    def leave_block(self) -> None:
+        """The block that the run lives in is left, but the run is not over."""
+        self.post(AbortRequested(self.clock(), "its block ended"))
+
     def cancelled_from_outside(self) -> None:
         """A worker was cancelled by a scope around the run: it is over."""
         self.feed(AbortRequested(self.clock(), "cancelled from outside"))

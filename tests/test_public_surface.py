@@ -38,6 +38,10 @@ WORKFLOWS = {
     "WorkflowResult",
     "WorkflowRun",
     "WorkflowSnapshot",
+    "open_engine",
+    "Engine",
+    "EngineRun",
+    "RunInfo",
     "parallel_step",
     "step",
 }

@@ -4,6 +4,8 @@ That is the group commit: an fsync costs the same for one row as for a thousand.
 """
 
 import time
+from collections.abc import Iterator
+from itertools import islice
 
 import trio
 
@@ -45,15 +47,15 @@ class Committer:
         """Write one batch; shielded, since half of a commit is none; a checkpoint."""
         due, self._due = self._due, {}
         batch = [(journal, journal.collect()) for journal in due]
-        writes = [write for _, write in batch if write is not None]
+        results: Iterator[StoreError | None] = iter(())
         with trio.CancelScope(shield=True):
-            results = iter(await self._written(writes))
-        for journal, write in batch:
-            error = None if write is None else next(results)
-            if error is None:
-                journal.saved()
+            results = iter(await self._written([write for _, writes in batch for write in writes]))
+        for journal, writes in batch:
+            errors = [error for error in islice(results, len(writes)) if error is not None]
+            if errors:
+                journal.failed(errors[0])
             else:
-                journal.failed(error)
+                journal.saved()
 
     async def _written(self, writes: list[RunWrite]) -> list[StoreError | None]:
         if not writes:

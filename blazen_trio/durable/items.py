@@ -1,7 +1,7 @@
 """Stream items and headers of runs as rows of a store, and back."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from blazen_trio.abc import RunHeader, StreamRow
 from blazen_trio.codec import Codec, DecodeError, Plain, codec_of, from_msgpack, to_msgpack
@@ -104,7 +104,7 @@ def read_questions(data: bytes) -> tuple[InputRequestEvent, ...]:
 
 def _question(plain: dict[str, Plain]) -> InputRequestEvent:
     fields = Fields(plain, "question")
-    metadata = _PLAIN_CODEC.from_plain(fields.value("metadata"))
+    metadata: Any = _PLAIN_CODEC.from_plain(fields.value("metadata"))
     if not isinstance(metadata, dict):
         raise DecodeError("expected an object", "metadata")
-    return InputRequestEvent(fields.text("prompt"), fields.text("request_id"), metadata)
+    return InputRequestEvent(fields.text("prompt"), fields.text("request_id"), cast("dict[str, Any]", metadata))

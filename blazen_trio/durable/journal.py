@@ -11,7 +11,7 @@ Rules of this file:
 
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
@@ -30,8 +30,9 @@ from blazen_trio.core.effects import (
     TellRest,
     TellRun,
 )
-from blazen_trio.core.errors import EncodeError, StoreError
+from blazen_trio.core.errors import EncodeError
 from blazen_trio.core.messages import Message, StepFailed, StepSucceeded, StoreFailed, TimerFired
+from blazen_trio.core.status import RunStatus
 from blazen_trio.durable.items import ItemCodec, header_of
 from blazen_trio.failures import failure_of
 from blazen_trio.journal import RowWriter, base_of, base_plain, write_live
@@ -59,14 +60,20 @@ class Journal:
     """The journal of one run and those inside it.
 
     Attributes:
-        run_id: the run's id in the store.
         fence: that the store gave with the run.
         error: why nothing more is written, if so.
+        on_header: is told the status when what lists show of the run was written.
+
+    Args:
+        committer: what writes.
+        durability: whether calls wait for the disk.
+        fence: that the store gave with the run.
+        base: to be written before all else, in place of what the store has of the run.
     """
 
-    def __init__(self, committer: "Committer", durability: Durability, fence: int) -> None:
+    def __init__(self, committer: "Committer", durability: Durability, fence: int, base: bytes | None = None) -> None:
         self.fence: int = fence
-        self.error: StoreError | None = None
+        self.error: Exception | None = None
         self._committer = committer
         self._is_group = durability == "group"
         self._rows: list[bytes] = []
@@ -78,7 +85,10 @@ class Journal:
         self._bytes = 0
         self._base_bytes = 0
         self._told: object = None
+        self._first: bytes | None = base
         self._final: RunWrite | None = None
+        self.on_header: Callable[[RunStatus], None] = _ignore
+        self._has_told = False
         self._is_parked = False
         self._root: DurableRunner
 
@@ -93,7 +103,12 @@ class Journal:
         """Write down what happened to the run or to one inside it, let its machine decide, and hold the effects."""
         if self._is_parked:
             return
-        if self._root.state.outcome is not None or type(message) in NOT_WRITTEN or _is_late(runner, message):
+        if (
+            self.error is not None
+            or self._root.state.outcome is not None
+            or type(message) in NOT_WRITTEN
+            or _is_late(runner, message)
+        ):
             self._hold(runner, runner.decide(message))
             return
         message, row = self._row(runner, message)
@@ -147,29 +162,37 @@ class Journal:
 
     # --- Writing ------------------------------------------------------------------------------------------------------
 
-    def collect(self) -> RunWrite | None:
-        """What is to be written now, if anything."""
+    def collect(self) -> list[RunWrite]:
+        """What is to be written now, if anything, in order."""
+        self._handed = self._number
         if self._final is not None:
             final, self._final = self._final, None
-            self._handed = self._number
-            return final
-        if self._is_parked or not (self._rows or self._stream or self._told is None):
-            return None
+            return [final]
+        if self._is_parked or self.error is not None:
+            return []
+        first, self._first = self._first, None
+        begin = [] if first is None else [RunWrite(self._root.run_id, self.fence, snapshot=first)]
+        return begin + self._next()
+
+    def _next(self) -> list[RunWrite]:
+        header = self._header()
+        if not (self._rows or self._stream or header):
+            return []
         rows, self._rows = self._rows, []
         stream, self._stream = self._stream, []
-        self._handed = self._number
         base = self._base() if self._is_fold_due() else None
         state = self._root.state
-        return RunWrite(
+        write = RunWrite(
             run_id=state.run_id,
             fence=self.fence,
             entries=() if base is not None else rows,
             snapshot=base,
             stream=stream,
             stream_floor=max(0, state.seq - self._root.definition.options.stream_buffer) if stream else 0,
-            header=self._header(),
+            header=header,
             release=state.outcome is not None,
         )
+        return [write]
 
     def _is_fold_due(self) -> bool:
         over = self._root.state.outcome is not None
@@ -191,11 +214,15 @@ class Journal:
         if tell == self._told:
             return None
         self._told = tell
+        self._has_told = True
         return header_of(state, state.status, self._committer.now())
 
     def saved(self) -> None:
         """What was collected is written: carry out what waited for it."""
         self._saved = self._handed
+        if self._has_told:
+            self._has_told = False
+            self.on_header(self._root.state.status)
         for runner, effects in self._due():
             runner.carry_out(effects)
             runner.arm_if_needed()
@@ -208,8 +235,10 @@ class Journal:
             if runner.nursery is not None:  # else its call is over, and what it was about to do is of no use
                 yield runner, effects
 
-    def failed(self, error: StoreError) -> None:
+    def failed(self, error: Exception) -> None:
         """What was collected could not be written: the run ends here, and nothing that waited happens."""
+        if self.error is not None:
+            return
         self.error = error
         self._held.clear()
         self._stream.clear()
@@ -234,6 +263,13 @@ class Journal:
         if self.error is not None and number > self._saved:
             raise self.error
 
+    def drop(self) -> None:
+        """Write nothing more: nothing of the run counts here from now on."""
+        self._is_parked = True
+        self._held.clear()
+        while self._waiting:
+            self._waiting.popleft()[1].set()
+
     def park(self, snapshot: WorkflowSnapshot, *, is_released: bool) -> None:
         """Write this and no more: from now on nothing of the run counts here; it goes on from the snapshot.
 
@@ -248,6 +284,10 @@ class Journal:
             self._root.run_id, self.fence, snapshot=base, stream=stream, header=header, release=is_released
         )
         self._committer.wake(self)
+
+
+def _ignore(_status: RunStatus) -> None:
+    """Nobody wants to know."""
 
 
 def _is_late(runner: "Runner", message: Message) -> bool:

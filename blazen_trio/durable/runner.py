@@ -63,6 +63,16 @@ class DurableRunner(Runner):
         """Take back the calls that no worker has begun, also those whose start is not written yet."""
         return (*super().take_unbegun(), *self.journal.take_unbegun(self))
 
+    def leave_block(self) -> None:
+        """The program goes away, not the run: the store has it as it is, and it goes on from there."""
+        self.journal.drop()
+        assert self.nursery is not None
+        self.nursery.cancel_scope.cancel()
+
+    def cancelled_from_outside(self) -> None:
+        """As for ``leave_block``; its workers are being cancelled."""
+        self.journal.drop()
+
     async def wait_saved(self) -> None:
         """Wait until what happened so far is written; a checkpoint.
 
@@ -70,3 +80,11 @@ class DurableRunner(Runner):
             StoreError: it could not be.
         """
         await self.journal.wait_saved()
+
+    def leave(self) -> None:
+        """The run goes on elsewhere: whoever waits here for its end, or reads its stream, waits no longer."""
+        self.is_over = True
+        if self._stream is not None:
+            self._stream.close()
+        for parking in self._waiting or ():
+            parking.set(None)

@@ -238,26 +238,65 @@ def _same(_writer: RowWriter, _codec: Codec, value: Any) -> Plain:
 
 def _of(kind: type, *, is_optional: bool = False) -> Read:
     def read(_reader: RunReader, plain: Plain) -> Any:
-        return None if is_optional and plain is None else checked(plain, kind, "row")
+        value: Any = None if is_optional and plain is None else checked(plain, kind, "row")
+        return value
 
     return read
 
 
-_EVENT: Final[tuple[Write, Read]] = (_write_event, lambda reader, plain: reader.codec.event_from_plain(plain))
-_VALUE: Final[tuple[Write, Read]] = (_write_value, lambda reader, plain: reader.codec.from_plain(plain))
-_NUMBER: Final[tuple[Write, Read]] = (_same, lambda _reader, plain: checked_number(plain, "number"))
-_TEXT: Final[tuple[Write, Read]] = (_same, _of(str))
-_TEXT_OR_NONE: Final[tuple[Write, Read]] = (_same, _of(str, is_optional=True))
-_FLAG: Final[tuple[Write, Read]] = (_same, _of(bool))
-_COUNT: Final[tuple[Write, Read]] = (_same, _of(int))
-_CLASS: Final[tuple[Write, Read]] = (_write_class, read_class)
+def _write_rest(_writer: RowWriter, _codec: Codec, rest: Rest) -> Plain:
+    return rest.value
 
-_ATTRIBUTES: Final[Mapping[str, tuple[Write, Read]]] = {
+
+def _read_rest(_reader: RunReader, plain: Plain) -> Rest:
+    return Rest(checked(plain, str, "rest"))
+
+
+def _write_calls(_writer: RowWriter, _codec: Codec, calls: Sequence[Call]) -> Plain:
+    return [format_id(call.id) for call in calls]
+
+
+def _read_calls(reader: RunReader, plain: Plain) -> tuple[Call, ...]:
+    return tuple([_read_call(reader, each) for each in checked_list(plain, "calls")])
+
+
+def _read_event(reader: RunReader, plain: Plain) -> Event:
+    return reader.codec.event_from_plain(plain)
+
+
+def _read_value(reader: RunReader, plain: Plain) -> object:
+    return reader.codec.from_plain(plain)
+
+
+def _read_number(_reader: RunReader, plain: Plain) -> float:
+    return checked_number(plain, "number")
+
+
+def _read_plain(_reader: RunReader, plain: Plain) -> Plain:
+    return plain
+
+
+def _write_nothing(_writer: RowWriter, _codec: Codec, _token: object) -> Plain:
+    return None
+
+
+def _read_nobody(_reader: RunReader, _plain: Plain) -> Any:
+    return NOBODY
+
+
+Way: TypeAlias = tuple[Write, Read]
+
+_COUNT: Final[Way] = (_same, _of(int))
+_FLAG: Final[Way] = (_same, _of(bool))
+_NUMBER: Final[Way] = (_same, _read_number)
+_TEXT: Final[Way] = (_same, _of(str))
+
+_ATTRIBUTES: Final[Mapping[str, Way]] = {
     "at": _NUMBER,
     "call": (_write_call, _read_call),
     "count": _COUNT,
-    "event": _EVENT,
-    "event_class": _CLASS,
+    "event": (_write_event, _read_event),
+    "event_class": (_write_class, read_class),
     "failure": (_write_failure, _read_failure),
     "interrupt": _FLAG,
     "is_final": _FLAG,
@@ -265,25 +304,22 @@ _ATTRIBUTES: Final[Mapping[str, tuple[Write, Read]]] = {
     "jitter": _NUMBER,
     "key": _TEXT,
     "name": _TEXT,
-    "reason": _TEXT_OR_NONE,
+    "reason": (_same, _of(str, is_optional=True)),
     "request_id": _TEXT,
-    "response": _VALUE,
-    "rest": (lambda _writer, _codec, rest: rest.value, lambda _reader, plain: Rest(checked(plain, str, "rest"))),
+    "response": (_write_value, _read_value),
+    "rest": (_write_rest, _read_rest),
     "result": (_write_result, _read_result),
     "step_index": _COUNT,
-    "token": (lambda *_: None, lambda *_: NOBODY),
-    "unbegun": (
-        lambda _writer, _codec, calls: [format_id(call.id) for call in calls],
-        lambda reader, plain: tuple([_read_call(reader, each) for each in checked_list(plain, "unbegun")]),
-    ),
+    "token": (_write_nothing, _read_nobody),
+    "unbegun": (_write_calls, _read_calls),
     "value": (_write_state_value, _read_state_value),
     "waiter": (write_waiter, read_waiter),
     "wall_offset": _NUMBER,
 }
 """How an attribute is written and read, by its name: one name means one thing in all messages, but for those below."""
 
-_EXCEPTIONS: Final[Mapping[tuple[type, str], tuple[Write, Read]]] = {
-    (m.OnceRecorded, "result"): (_write_kept, lambda _reader, plain: plain),
+_EXCEPTIONS: Final[Mapping[tuple[type, str], Way]] = {
+    (m.OnceRecorded, "result"): (_write_kept, _read_plain),
 }
 
 
@@ -298,10 +334,11 @@ class _Row:
 
 
 def _row_of(message: type) -> _Row:
-    names = [field.name for field in attrs.fields(message)]
-    both = {name: _EXCEPTIONS.get((message, name)) or _ATTRIBUTES[name] for name in names}
-    writers = tuple((name, each[0]) for name, each in both.items())
-    return _Row(message.__name__, message, writers, tuple((name, each[1]) for name, each in both.items()))
+    names: list[str] = [field.name for field in attrs.fields(message)]
+    ways: dict[str, Way] = {name: _EXCEPTIONS.get((message, name)) or _ATTRIBUTES[name] for name in names}
+    writers = tuple((name, write) for name, (write, _) in ways.items())
+    readers = tuple((name, read) for name, (_, read) in ways.items())
+    return _Row(message.__name__, message, writers, readers)
 
 
 NOT_WRITTEN: Final = frozenset({m.ChildPublished, m.StoreFailed})
