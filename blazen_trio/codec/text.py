@@ -17,7 +17,7 @@ The rules of this file:
 import json
 from collections.abc import Callable, Collection, Iterable
 from math import isfinite
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from msgspec import DecodeError as MsgspecError
 from msgspec import json as json_codec
@@ -40,9 +40,16 @@ _MEMBER_BYTES: Final = len('"":0,')
 """No member of an object is shorter than this."""
 
 _PIECE_ITEMS: Final = 128
+_SAMPLE_CHARS: Final = 8_192
+_CHARS_PER_ESCAPE: Final = 25
+"""With more characters for each escape than this, writing a text is faster than counting its escapes."""
+
 _PLAIN: Final = SCALARS | {list, dict}
 _SAFE: Final = SCALARS - {float}
 _TEXT_ONLY: Final = frozenset({str})
+
+_Container: TypeAlias = tuple[Any, set[type]]
+"""A list or dict, and the types of what it holds."""
 
 
 def to_json(plain: Plain) -> str:
@@ -106,16 +113,17 @@ def _children(container: Any) -> Collection[Any]:
     return cast("dict[str, Any]", container).values() if type(container) is dict else container
 
 
-def _containers(plain: Any) -> list[Any]:
+def _containers(plain: Any) -> list[_Container]:
     """All lists and dicts in the data, from the outside in; raises ``DecodeError`` if they are nested too deep."""
     level = [] if type(plain) in SCALARS else [plain]
-    found: list[Any] = []
+    found: list[_Container] = []
     for _ in range(NESTING_MAX):
-        found += level
         below: list[Any] = []
         for container in level:
             children = _children(container)
-            if not SCALARS.issuperset(map(type, children)):  # in C: most containers hold nothing else
+            kinds = set(map(type, children))  # in C: most containers hold nothing but scalars
+            found.append((container, kinds))
+            if not kinds <= SCALARS:
                 below += [child for child in children if type(child) not in SCALARS]
         if not below:
             return found
@@ -126,11 +134,12 @@ def _containers(plain: Any) -> list[Any]:
 def _check_kinds(plain: Any) -> None:
     """Refuse what MessagePack holds and plain data does not."""
     _check_scalars([plain])
-    for container in _containers(plain):
+    for container, kinds in _containers(plain):
         children = _children(container)
         if children is not container:
             _check_keys(container)
-        _check_scalars(children)
+        if not kinds <= _SAFE:
+            _check_scalars(children)
 
 
 def _check_keys(mapping: dict[Any, Any]) -> None:
@@ -139,8 +148,6 @@ def _check_keys(mapping: dict[Any, Any]) -> None:
 
 
 def _check_scalars(values: Iterable[object]) -> None:
-    if _SAFE.issuperset(map(type, values)):
-        return
     for value in values:
         if type(value) not in _PLAIN:
             raise DecodeError(f"{type(value).__name__} is not plain data")
@@ -148,37 +155,61 @@ def _check_scalars(values: Iterable[object]) -> None:
             raise DecodeError("NaN and infinity are not plain data")
 
 
-def _is_whole(plain: Any, containers: list[Any], data: str | bytes) -> bool:
+def _is_whole(plain: Any, containers: list[_Container], data: str | bytes) -> bool:
     """Whether it is sure that nothing of the text is missing in what was read from it."""
-    is_big = sum(map(len, containers)) * _VALUE_BYTES < len(data)
+    is_big = sum(len(container) for container, _ in containers) * _VALUE_BYTES < len(data)
     if is_big and len(data) - _least_length(containers, data) < _MEMBER_BYTES:
         return True
     written = json_codec.encode(plain)
     return written == (data if isinstance(data, bytes) else data.encode())
 
 
-def _least_length(containers: list[Any], data: str | bytes) -> int:
-    """How short JSON of these containers can be; of big texts without escapes that is known without writing them."""
-    bare = isinstance(data, str) and "\\" not in data  # an ASCII text: a string in it is as long as its value
-    return sum(_own_length(container, bare=bare) for container in containers)
+def _least_length(containers: list[_Container], data: str | bytes) -> int:
+    """How short JSON of these containers can be; of ASCII texts that is known without writing what they hold.
+
+    Each escape is a backslash and at least one character more, or two backslashes for one. So the backslashes of the
+    text, less those of the values, are characters that no value accounts for; those of a lost value account for no
+    more than their own place.
+    """
+    if isinstance(data, bytes) or _has_few_escapes(data):
+        return sum(_own_length(*each, _written_length) for each in containers)
+    if "\\" not in data:
+        return sum(_own_length(*each, _bare_length) for each in containers)
+    return data.count("\\") + sum(_own_length(*each, _unescaped_length) for each in containers)
 
 
-def _own_length(container: Any, *, bare: bool) -> int:
+def _has_few_escapes(data: str) -> bool:
+    """Whether writing texts with their escapes is faster than counting these, by the first of them."""
+    escapes = data.count("\\", 0, _SAMPLE_CHARS)
+    return 0 < escapes * _CHARS_PER_ESCAPE < min(_SAMPLE_CHARS, len(data))
+
+
+def _own_length(container: Any, kinds: set[type], texts_length: Callable[[Collection[str]], int]) -> int:
     """The least length of a container without the containers in it: brackets, commas, keys, scalars."""
     children = _children(container)
+    length = 2 + max(0, len(children) - 1)
+    if type(container) is dict:
+        keys = "".join(cast("dict[str, Any]", container))
+        length += texts_length([keys]) + 3 * len(children) - 2  # each in quotes, with a colon
+    if kinds <= _TEXT_ONLY:
+        return length + texts_length(children)
     texts = [child for child in children if type(child) is str]
     others = [child for child in children if type(child) is not str and type(child) in SCALARS]
-    length = 2 + max(0, len(children) - 1) + _texts_length(texts, bare=bare) + sum(map(_least_number, others))
-    if type(container) is dict:
-        length += _texts_length(list(cast("dict[str, Any]", container)), bare=bare) + len(children)
-    return length
+    return length + texts_length(texts) + sum(map(_least_number, others))
 
 
-def _texts_length(texts: list[str], *, bare: bool) -> int:
-    if bare:
-        return sum(map(len, texts)) + 2 * len(texts)
-    pieces = range(0, len(texts), _PIECE_ITEMS)  # small pieces stay in the cache: 20 MB at once are 5,000 page faults
-    return sum(len(json_codec.encode(texts[i : i + _PIECE_ITEMS])) - 1 for i in pieces) - len(texts)
+def _bare_length(texts: Collection[str]) -> int:
+    return sum(map(len, texts)) + 2 * len(texts)
+
+
+def _unescaped_length(texts: Collection[str]) -> int:
+    return _bare_length(texts) - sum([text.count("\\") for text in texts if "\\" in text])
+
+
+def _written_length(texts: Collection[str]) -> int:
+    whole = list(texts)
+    pieces = range(0, len(whole), _PIECE_ITEMS)  # small pieces stay in the cache: 20 MB at once are 5,000 page faults
+    return sum(len(json_codec.encode(whole[i : i + _PIECE_ITEMS])) - 1 for i in pieces) - len(whole)
 
 
 def _least_number(value: float | None) -> int:
