@@ -17,7 +17,7 @@ The rules of this file:
 import json
 from collections.abc import Callable, Collection, Iterable
 from math import isfinite
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 
 from msgspec import DecodeError as MsgspecError
 from msgspec import json as json_codec
@@ -47,9 +47,6 @@ _CHARS_PER_ESCAPE: Final = 25
 _PLAIN: Final = SCALARS | {list, dict}
 _SAFE: Final = SCALARS - {float}
 _TEXT_ONLY: Final = frozenset({str})
-
-_Container: TypeAlias = tuple[Any, set[type]]
-"""A list or dict, and the types of what it holds."""
 
 
 def to_json(plain: Plain) -> str:
@@ -113,17 +110,16 @@ def _children(container: Any) -> Collection[Any]:
     return cast("dict[str, Any]", container).values() if type(container) is dict else container
 
 
-def _containers(plain: Any) -> list[_Container]:
+def _containers(plain: Any) -> list[Any]:
     """All lists and dicts in the data, from the outside in; raises ``DecodeError`` if they are nested too deep."""
     level = [] if type(plain) in SCALARS else [plain]
-    found: list[_Container] = []
+    found: list[Any] = []
     for _ in range(NESTING_MAX):
+        found += level
         below: list[Any] = []
         for container in level:
             children = _children(container)
-            kinds = set(map(type, children))  # in C: most containers hold nothing but scalars
-            found.append((container, kinds))
-            if not kinds <= SCALARS:
+            if not SCALARS.issuperset(map(type, children)):  # in C: most containers hold nothing else
                 below += [child for child in children if type(child) not in SCALARS]
         if not below:
             return found
@@ -134,12 +130,11 @@ def _containers(plain: Any) -> list[_Container]:
 def _check_kinds(plain: Any) -> None:
     """Refuse what MessagePack holds and plain data does not."""
     _check_scalars([plain])
-    for container, kinds in _containers(plain):
+    for container in _containers(plain):
         children = _children(container)
         if children is not container:
             _check_keys(container)
-        if not kinds <= _SAFE:
-            _check_scalars(children)
+        _check_scalars(children)
 
 
 def _check_keys(mapping: dict[Any, Any]) -> None:
@@ -148,6 +143,8 @@ def _check_keys(mapping: dict[Any, Any]) -> None:
 
 
 def _check_scalars(values: Iterable[object]) -> None:
+    if _SAFE.issuperset(map(type, values)):
+        return
     for value in values:
         if type(value) not in _PLAIN:
             raise DecodeError(f"{type(value).__name__} is not plain data")
@@ -155,16 +152,16 @@ def _check_scalars(values: Iterable[object]) -> None:
             raise DecodeError("NaN and infinity are not plain data")
 
 
-def _is_whole(plain: Any, containers: list[_Container], data: str | bytes) -> bool:
+def _is_whole(plain: Any, containers: list[Any], data: str | bytes) -> bool:
     """Whether it is sure that nothing of the text is missing in what was read from it."""
-    is_big = sum(len(container) for container, _ in containers) * _VALUE_BYTES < len(data)
+    is_big = sum(map(len, containers)) * _VALUE_BYTES < len(data)
     if is_big and len(data) - _least_length(containers, data) < _MEMBER_BYTES:
         return True
     written = json_codec.encode(plain)
     return written == (data if isinstance(data, bytes) else data.encode())
 
 
-def _least_length(containers: list[_Container], data: str | bytes) -> int:
+def _least_length(containers: list[Any], data: str | bytes) -> int:
     """How short JSON of these containers can be; of ASCII texts that is known without writing what they hold.
 
     Each escape is a backslash and at least one character more, or two backslashes for one. So the backslashes of the
@@ -172,10 +169,10 @@ def _least_length(containers: list[_Container], data: str | bytes) -> int:
     more than their own place.
     """
     if isinstance(data, bytes) or _has_few_escapes(data):
-        return sum(_own_length(*each, _written_length) for each in containers)
+        return sum(_own_length(container, _written_length) for container in containers)
     if "\\" not in data:
-        return sum(_own_length(*each, _bare_length) for each in containers)
-    return data.count("\\") + sum(_own_length(*each, _unescaped_length) for each in containers)
+        return sum(_own_length(container, _bare_length) for container in containers)
+    return data.count("\\") + sum(_own_length(container, _unescaped_length) for container in containers)
 
 
 def _has_few_escapes(data: str) -> bool:
@@ -184,14 +181,14 @@ def _has_few_escapes(data: str) -> bool:
     return 0 < escapes * _CHARS_PER_ESCAPE < min(_SAMPLE_CHARS, len(data))
 
 
-def _own_length(container: Any, kinds: set[type], texts_length: Callable[[Collection[str]], int]) -> int:
+def _own_length(container: Any, texts_length: Callable[[Collection[str]], int]) -> int:
     """The least length of a container without the containers in it: brackets, commas, keys, scalars."""
     children = _children(container)
     length = 2 + max(0, len(children) - 1)
     if type(container) is dict:
         keys = "".join(cast("dict[str, Any]", container))
         length += texts_length([keys]) + 3 * len(children) - 2  # each in quotes, with a colon
-    if kinds <= _TEXT_ONLY:
+    if _TEXT_ONLY.issuperset(map(type, children)):
         return length + texts_length(children)
     texts = [child for child in children if type(child) is str]
     others = [child for child in children if type(child) is not str and type(child) in SCALARS]
