@@ -107,7 +107,11 @@ def _decoded(decode: Callable[[Any], Any], data: str | bytes, kind: str) -> Any:
 
 
 def _children(container: Any) -> Collection[Any]:
-    return cast("dict[str, Any]", container).values() if type(container) is dict else container
+    if type(container) is list:
+        return cast("Collection[Any]", container)
+    if type(container) is dict:
+        return cast("dict[str, Any]", container).values()
+    raise DecodeError(f"{type(container).__name__} is not plain data")  # MessagePack holds more
 
 
 def _containers(plain: Any) -> list[Any]:
