@@ -44,6 +44,9 @@ _SAMPLE_CHARS: Final = 8_192
 _CHARS_PER_ESCAPE: Final = 25
 """With more characters for each escape than this, writing a text is faster than counting its escapes."""
 
+_FEW_CHILDREN: Final = 8
+"""With fewer children than this, looking at each is faster than a set of their types."""
+
 _PLAIN: Final = SCALARS | {list, dict}
 _SAFE: Final = SCALARS - {float}
 _TEXT_ONLY: Final = frozenset({str})
@@ -123,7 +126,11 @@ def _containers(plain: Any) -> list[Any]:
         below: list[Any] = []
         for container in level:
             children = _children(container)
-            if not SCALARS.issuperset(map(type, children)):  # in C: most containers hold nothing else
+            if len(children) < _FEW_CHILDREN:
+                for child in children:
+                    if type(child) not in SCALARS:
+                        below.append(child)  # noqa: PERF401 - a list for each small container costs as much again
+            elif not SCALARS.issuperset(map(type, children)):  # in C: most containers hold nothing else
                 below += [child for child in children if type(child) not in SCALARS]
         if not below:
             return found
