@@ -238,8 +238,7 @@ def _same(_writer: RowWriter, _codec: Codec, value: Any) -> Plain:
 
 def _of(kind: type, *, is_optional: bool = False) -> Read:
     def read(_reader: RunReader, plain: Plain) -> Any:
-        value: Any = None if is_optional and plain is None else checked(plain, kind, "row")
-        return value
+        return None if is_optional and plain is None else checked(plain, cast("type[Any]", kind), "row")
 
     return read
 
