@@ -50,6 +50,7 @@ SESSION_REFS = {
 }
 STORES = {
     "MemoryStore",
+    "SqliteStore",
 }
 VALUES = {
     "HistoryEvent",
