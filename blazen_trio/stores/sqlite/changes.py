@@ -91,33 +91,44 @@ class Batch:
     def take(self, write: RunWrite) -> None:
         """Take a write in; raises what is wrong with it, and then has taken nothing."""
         known = self._session.known(write.run_id)
-        row, before = known.row, known.place
-        if row.fence != write.fence:
-            raise RunLockedError(write.run_id, row.owner)
-        problem = write.stream_problem(before.stream_last)
-        if problem is not None:
-            raise problem
-        after = _place_after(before, write)
-        row = row if write.header is None else row.with_header(write.header)
-        self._collect_rows(before, after, write)
+        if known.row.fence != write.fence:
+            raise RunLockedError(write.run_id, known.row.owner)
+        publishes = bool(write.stream) or write.stream_floor > known.place.stream_floor
+        items = self._items_of(known.place, write) if publishes else None
+        row = known.row if write.header is None else known.row.with_header(write.header)
+        self._append(known.place, write)  # the last thing that can fail
+        if publishes:
+            self._publish(known.place, write, items)
         if write.release:
             row = attrs.evolve(row, owner=None, fence=self._session.next_fence(row.fence))
         if row is not known.row:
+            known.row = row
             self._changed[row.run_id] = known
-        known.row, known.place = row, after
         self._touched[row.run_id] = known
 
-    def _collect_rows(self, before: Place, after: Place, write: RunWrite) -> None:
-        run, run_id = before.run, write.run_id
-        if write.stream:
-            self._items.append(stream_row(run, run_id, before.stream_last, write.stream))
+    def _items_of(self, place: Place, write: RunWrite) -> Columns | None:
+        problem = write.stream_problem(place.stream_last)
+        if problem is not None:
+            raise problem
+        return stream_row(place.run, write.run_id, place.stream_last, write.stream) if write.stream else None
+
+    def _append(self, place: Place, write: RunWrite) -> None:
         if write.snapshot is not None:
-            self._snapshots.append((run, write.snapshot))
-            self._folded.append((run, after.first_entry))
+            place.snapshot_crc = snapshot_crc(write.run_id, write.snapshot)
+            place.first_entry = place.next_entry
+            self._snapshots.append((place.run, write.snapshot))
+            self._folded.append((place.run, place.first_entry))
         elif write.entries:
-            self._entries.append(journal_row(run, run_id, before.next_entry, write.entries))
-        if after.stream_floor != before.stream_floor:
-            self._trimmed.append((run, after.stream_floor))
+            self._entries.append(journal_row(place.run, write.run_id, place.next_entry, write.entries))
+            place.next_entry += len(write.entries)
+
+    def _publish(self, place: Place, write: RunWrite, items: Columns | None) -> None:
+        if items is not None:
+            self._items.append(items)
+            place.stream_last = write.stream[-1].seq
+        if write.stream_floor > place.stream_floor:
+            place.stream_floor = write.stream_floor
+            self._trimmed.append((place.run, place.stream_floor))
 
     def carry_out(self) -> None:
         """Write all that was taken in. What was folded or trimmed goes last: it may have come with this batch."""
@@ -133,16 +144,6 @@ class Batch:
                 self._session.many(statement, rows)
         for known in self._changed.values():
             self._session.put_run(known.row)
-
-
-def _place_after(place: Place, write: RunWrite) -> Place:
-    first, following, crc = place.first_entry, place.next_entry, place.snapshot_crc
-    if write.snapshot is None:
-        following += len(write.entries)
-    else:
-        first, crc = following, snapshot_crc(write.run_id, write.snapshot)
-    last = write.stream[-1].seq if write.stream else place.stream_last
-    return Place(place.run, first, following, max(place.stream_floor, write.stream_floor), last, crc)
 
 
 # --- Deleting ---------------------------------------------------------------------------------------------------------

@@ -21,29 +21,30 @@ _SETTINGS: Final[dict[str, str | int]] = {
 _RETRY_S: Final = 0.005
 
 
-Inode = tuple[int, int]
-"""Which file stands at a path: device and number."""
+class OpenFile:
+    """A file that is in use, to find out whether it is still the one at its path."""
 
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._inode = self._inode_now()
 
-def inode(path: str) -> Inode:
-    """The file there now; raises ``StoreError`` if there is none. It takes 2 us."""
-    try:
-        found = Path(path).stat()
-    except FileNotFoundError:
-        raise StoreError(
-            f"the file {path} was deleted while it was in use, and its runs with it; restore it from a backup, "
-            "and open the store again"
-        ) from None
-    return found.st_dev, found.st_ino
+    def check(self) -> None:
+        """Raise ``StoreError`` if it was deleted or replaced; this takes 2 us."""
+        if self._inode_now() != self._inode:
+            raise StoreError(
+                f"another file was put in the place of {self._path} while it was in use; stop all that use it, "
+                "put back the one that belongs there, and open the store again"
+            )
 
-
-def check_file(path: str, opened: Inode) -> None:
-    """Raise ``StoreError`` unless the file at that path is the one that was opened."""
-    if inode(path) != opened:
-        raise StoreError(
-            f"another file was put in the place of {path} while it was in use; stop all that use it, put back the one "
-            "that belongs there, and open the store again"
-        )
+    def _inode_now(self) -> tuple[int, int]:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            raise StoreError(
+                f"the file {self._path} was deleted while it was in use, and its runs with it; "
+                "restore it from a backup, and open the store again"
+            ) from None
+        return found.st_dev, found.st_ino
 
 
 def wal_of(path: str) -> str:

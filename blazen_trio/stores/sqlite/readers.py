@@ -9,7 +9,7 @@ import trio
 
 from blazen_trio.core.errors import StoreError
 from blazen_trio.stores.sqlite.faults import store_error
-from blazen_trio.stores.sqlite.files import check_file, inode, open_reader
+from blazen_trio.stores.sqlite.files import OpenFile, open_reader
 from blazen_trio.stores.sqlite.sql import rows
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ class Readers:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._inode = inode(path)
+        self._file = OpenFile(path)
         self._closed = False
         self._limiter = trio.CapacityLimiter(_READERS_MAX)
         self._idle: list[apsw.Connection] = []
@@ -46,7 +46,7 @@ class Readers:
 
     def _read(self, job: Callable[[apsw.Connection], T]) -> T:
         try:
-            check_file(self._path, self._inode)
+            self._file.check()
             connection = self._connection()
             try:
                 result = _in_transaction(connection, job)

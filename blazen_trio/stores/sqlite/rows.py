@@ -25,7 +25,8 @@ _decode_labels: Final = msgspec.json.Decoder(dict[str, str]).decode
 
 def checksum(*fields: object, blob: bytes = b"") -> int:
     """Over numbers, texts and bytes, and then over one large blob."""
-    return crc32(blob, crc32(_encode(fields)))
+    crc = crc32(_encode(fields))
+    return crc32(blob, crc) if blob else crc
 
 
 def damaged(run_id: str | None, where: str) -> StoreCorruptError:
@@ -133,9 +134,12 @@ class OwnerRow:
 # --- What belongs to a run --------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
+@attrs.define
 class Place:
-    """A row of ``places``: what there must be of a run. Its entries are those from first to (not with) next."""
+    """A row of ``places``: what there must be of a run. Its entries are those from first to (not with) next.
+
+    It can be changed, as it is at every write, and that is cheaper.
+    """
 
     run: int
     first_entry: int = 1
@@ -154,11 +158,11 @@ class Place:
 
     def columns(self, run_id: str) -> Columns:
         """To be written."""
-        fields = (
-            *(self.run, self.first_entry, self.next_entry, self.stream_floor, self.stream_last),
-            self.snapshot_crc,
-        )
+        fields = _place_fields(self)
         return *fields, checksum("place", run_id, *fields)
+
+
+_place_fields: Final = operator.attrgetter(*(field.name for field in attrs.fields(Place)))
 
 
 def snapshot_crc(run_id: str, blob: bytes) -> int:

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from blazen_trio.abc import Owner
-from blazen_trio.stores.sqlite.files import check_file, inode, open_writer, wal_of
+from blazen_trio.stores.sqlite.files import OpenFile, open_writer, wal_of
 from blazen_trio.stores.sqlite.lookups import find_place, find_run
 from blazen_trio.stores.sqlite.rows import OwnerRow, Place, RunRow, damaged
 from blazen_trio.stores.sqlite.sql import Columns, many, rows
@@ -39,7 +39,7 @@ class Session:
     def __init__(self, path: str) -> None:
         self.path = path
         self.connection = open_writer(path)
-        self._files = [(each, inode(each)) for each in (path, wal_of(path))]
+        self._files = (OpenFile(path), OpenFile(wal_of(path)))
         self._known: dict[str, Known] = {}
         self._version = -1
 
@@ -47,8 +47,8 @@ class Session:
 
     def check_file(self) -> None:
         """Raise ``StoreError`` if the file, or its log, was deleted or replaced."""
-        for path, opened in self._files:
-            check_file(path, opened)
+        for file in self._files:
+            file.check()
 
     def begin(self) -> None:
         """Open a transaction that writes; forgets what others may have changed."""
