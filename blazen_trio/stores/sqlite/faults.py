@@ -14,6 +14,9 @@ from blazen_trio.core.errors import StoreCorruptError, StoreError, StoreFullErro
 BUSY_S: Final = 5.0
 """How long SQLite waits for the lock of another process: commits take milliseconds, a slow disk's checkpoint less."""
 
+STORAGE_ERRORS: Final = (apsw.Error, OSError, UnicodeDecodeError)
+"""What may come from the file; the last one from a text with a flipped bit, while SQLite gives it out."""
+
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _ADVICE: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -42,7 +45,7 @@ def _told(error: Exception, path: str) -> StoreError:
     said = f"{type(error).__name__}: {error}"
     if isinstance(error, apsw.FullError) or _is_no_room(error):
         return StoreFullError(f"no room is left for {path} ({said})")
-    if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
+    if isinstance(error, (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError)):
         return StoreCorruptError(f"{path} is damaged, or no database ({said})")
     for kind, advice in _ADVICE:
         if isinstance(error, kind):

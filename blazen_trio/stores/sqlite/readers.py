@@ -8,7 +8,7 @@ import apsw
 import trio
 
 from blazen_trio.core.errors import StoreError
-from blazen_trio.stores.sqlite.faults import store_error
+from blazen_trio.stores.sqlite.faults import STORAGE_ERRORS, store_error
 from blazen_trio.stores.sqlite.files import OpenFile, open_reader
 from blazen_trio.stores.sqlite.sql import rows
 
@@ -53,7 +53,7 @@ class Readers:
             except BaseException as error:
                 self._put_back(connection, is_sound=isinstance(error, StoreError))
                 raise
-        except (apsw.Error, OSError) as error:
+        except STORAGE_ERRORS as error:
             raise store_error(error, self._path) from error
         self._put_back(connection, is_sound=True)
         return result

@@ -8,7 +8,7 @@ import attrs
 
 from blazen_trio.abc import Command, Cursor, Owner, RunRecord, StoredRun, StreamPage, StreamRow
 from blazen_trio.stores.sqlite.lookups import find_owner, find_place, find_run
-from blazen_trio.stores.sqlite.rows import Place, RunRow, command_of, damaged, entries_of, items_of, snapshot_crc
+from blazen_trio.stores.sqlite.rows import Place, RunRow, command_of, damaged, entries_of, items_of, snapshot_of
 from blazen_trio.stores.sqlite.sql import rows
 from blazen_trio.stores.sqlite.statements import (
     GET_COMMANDS,
@@ -28,7 +28,7 @@ def read(connection: apsw.Connection, run_id: str) -> StoredRun:
     place = find_place(connection, row)
     return StoredRun(
         **attrs.asdict(_record(connection, row), recurse=False),
-        snapshot=_snapshot(connection, row, place),
+        snapshot=snapshot_of(run_id, place, rows(connection, GET_SNAPSHOT, row.run)),
         entries=_entries(connection, row, place),
         stream_floor=place.stream_floor,
         stream_last=place.stream_last,
@@ -72,23 +72,14 @@ def read_stream(connection: apsw.Connection, run_id: str, after: int, limit: int
 
 
 def commands(connection: apsw.Connection, owner: Owner) -> list[Command]:
-    """What waits for the runs of an owner."""
-    return [command_of(columns) for columns in rows(connection, GET_COMMANDS, owner.engine_id)]
+    """What waits for the runs of an owner. All rows are looked at: one with a flipped bit may seem to be another's."""
+    found = [(holder, command_of(columns)) for holder, *columns in rows(connection, GET_COMMANDS)]
+    return [command for holder, command in found if holder == owner.engine_id]
 
 
 def _record(connection: apsw.Connection, row: RunRow) -> RunRecord:
     lease = find_owner(connection, row)
     return row.record(None, None) if lease is None else row.record(lease.owner, lease.lease_until)
-
-
-def _snapshot(connection: apsw.Connection, row: RunRow, place: Place) -> bytes | None:
-    found = rows(connection, GET_SNAPSHOT, row.run)
-    if place.snapshot_crc is None and not found:
-        return None
-    blob: bytes = found[0][0] if found else b""
-    if not found or snapshot_crc(row.run_id, blob) != place.snapshot_crc:
-        raise damaged(row.run_id, "its snapshot")
-    return blob
 
 
 def _entries(connection: apsw.Connection, row: RunRow, place: Place) -> tuple[bytes, ...]:
@@ -108,7 +99,8 @@ def _items(connection: apsw.Connection, row: RunRow, place: Place, after: int) -
     begin = seen = max(after, place.stream_floor)
     while seen < place.stream_last:
         found = rows(connection, GET_STREAM, row.run, seen)
-        if not found or (found[0][1] != seen and found[0][1] > begin):
+        items = items_of(row.run_id, found[0]) if found else ()
+        if not items or (found[0][1] != seen and found[0][1] > begin):
             raise damaged(row.run_id, f"a stream row behind {seen} is missing; the stream")
-        yield [item for item in items_of(row.run_id, found[0]) if item.seq > begin]
-        seen = found[0][0]
+        yield [item for item in items if item.seq > begin]
+        seen = items[-1].seq

@@ -7,7 +7,7 @@ to 32 bits in a row is found, others but for one in four thousand million. It is
 
 import operator
 from collections.abc import Sequence
-from typing import Final, Self
+from typing import Any, Final, Self
 from zlib import crc32
 
 import attrs
@@ -27,6 +27,11 @@ def checksum(*fields: object, blob: bytes = b"") -> int:
     """Over numbers, texts and bytes, and then over one large blob."""
     crc = crc32(_encode(fields))
     return crc32(blob, crc) if blob else crc
+
+
+def _is_whole(crc: object, *fields: object, blob: object) -> bool:
+    """Whether that is the checksum of it; a flipped bit may have made a number of a blob."""
+    return isinstance(blob, bytes) and checksum(*fields, blob=blob) == crc
 
 
 def damaged(run_id: str | None, where: str) -> StoreCorruptError:
@@ -73,7 +78,7 @@ class RunRow:
         """The row of these columns; raises ``StoreCorruptError``."""
         *fields, finished, crc = columns
         row = cls(*fields)
-        if row.columns()[-2:] != (finished, crc):
+        if checksum("run", *fields) != crc or finished != row.is_finished:
             raise damaged(row.run_id, f"row {row.run} of the runs")
         return row
 
@@ -118,11 +123,11 @@ class OwnerRow:
     @classmethod
     def of(cls, columns: Columns) -> Self:
         """The row of these columns; raises ``StoreCorruptError``."""
-        engine_id, host, pid, started, lease_until, _crc = columns
-        row = cls(Owner(engine_id, host, pid, started), lease_until)
-        if row.columns() != columns:
-            raise damaged(None, f"the lease of engine {engine_id!r}")
-        return row
+        *fields, crc = columns
+        if checksum("owner", *fields) != crc:
+            raise damaged(None, f"the lease of engine {fields[0]!r}")
+        *owner, lease_until = fields
+        return cls(Owner(*owner), lease_until)
 
     def columns(self) -> Columns:
         """To be written."""
@@ -151,10 +156,10 @@ class Place:
     @classmethod
     def of(cls, columns: Columns, run_id: str) -> Self:
         """The row of these columns; raises ``StoreCorruptError``."""
-        place = cls(*columns[:-1])
-        if place.columns(run_id) != columns:
+        *fields, crc = columns
+        if checksum("place", run_id, *fields) != crc:
             raise damaged(run_id, "what there must be of it")
-        return place
+        return cls(*fields)
 
     def columns(self, run_id: str) -> Columns:
         """To be written."""
@@ -170,6 +175,16 @@ def snapshot_crc(run_id: str, blob: bytes) -> int:
     return checksum("snapshot", run_id, blob=_bytes([blob])[0])
 
 
+def snapshot_of(run_id: str, place: Place, rows: Sequence[Columns]) -> bytes | None:
+    """The snapshot of the row, if there is one; raises ``StoreCorruptError``."""
+    if place.snapshot_crc is None and not rows:
+        return None
+    blob = rows[0][0] if rows else None
+    if not _is_whole(place.snapshot_crc, "snapshot", run_id, blob=blob):
+        raise damaged(run_id, "its snapshot")
+    return bytes(blob)
+
+
 def journal_row(run: int, run_id: str, number: int, entries: Sequence[bytes]) -> Columns:
     """One row with some entries, of which the first has that number."""
     packed = _encode(_bytes(entries))
@@ -179,7 +194,7 @@ def journal_row(run: int, run_id: str, number: int, entries: Sequence[bytes]) ->
 def entries_of(run_id: str, columns: Columns) -> tuple[bytes, ...]:
     """The entries of a row; raises ``StoreCorruptError``."""
     number, packed, crc = columns
-    if checksum("journal", run_id, number, blob=packed) != crc:
+    if not _is_whole(crc, "journal", run_id, number, blob=packed):
         raise damaged(run_id, f"journal entry {number}")
     return _decode_entries(packed)
 
@@ -195,7 +210,7 @@ def stream_row(run: int, run_id: str, previous: int, items: Sequence[StreamRow])
 def items_of(run_id: str, columns: Columns) -> tuple[StreamRow, ...]:
     """The items of a row; raises ``StoreCorruptError``."""
     last, previous, packed, crc = columns
-    if checksum("stream", run_id, last, previous, blob=packed) != crc:
+    if not _is_whole(crc, "stream", run_id, last, previous, blob=packed):
         raise damaged(run_id, f"stream row {last}")
     return tuple(StreamRow(*item) for item in _decode_items(packed))
 
@@ -206,9 +221,9 @@ def command_row(run: int, command: Command) -> Columns:
     return run, *fields, checksum("command", command.run_id, *fields)
 
 
-def command_of(columns: Columns) -> Command:
+def command_of(columns: Sequence[Any]) -> Command:
     """The command of a row; raises ``StoreCorruptError``."""
     run_id, command_id, kind, payload, crc = columns
-    if checksum("command", *columns[:-1]) != crc:
+    if checksum("command", run_id, command_id, kind, payload) != crc:
         raise damaged(run_id, f"command {command_id!r}")
     return Command(run_id, command_id, kind, payload)

@@ -105,7 +105,7 @@ CLAIM_ONE: Final = f"SELECT {_RUN} FROM runs WHERE run_id = ?6 AND finished = 0 
 
 ADD_COMMAND: Final = "INSERT OR IGNORE INTO commands (run, command_id, kind, payload, crc) VALUES (?, ?, ?, ?, ?)"
 GET_COMMANDS: Final = """
-SELECT run_id, command_id, kind, payload, commands.crc
-FROM commands CROSS JOIN runs ON runs.run = commands.run WHERE owner = ? ORDER BY number
+SELECT owner, run_id, command_id, kind, payload, commands.crc
+FROM commands LEFT JOIN runs ON runs.run = commands.run ORDER BY number
 """
 END_COMMAND: Final = "DELETE FROM commands WHERE command_id = ?"

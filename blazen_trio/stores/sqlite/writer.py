@@ -25,7 +25,7 @@ import outcome
 import trio
 
 from blazen_trio.core.errors import StoreError
-from blazen_trio.stores.sqlite.faults import is_harmless, store_error
+from blazen_trio.stores.sqlite.faults import STORAGE_ERRORS, is_harmless, store_error
 from blazen_trio.stores.sqlite.session import Session
 
 T = TypeVar("T")
@@ -142,7 +142,7 @@ class Writer:
             session.commit()
         except Exception as error:
             self._recover(error)
-            if len(group) > 1 and not isinstance(error, (apsw.Error, OSError, StoreError)):
+            if len(group) > 1 and not isinstance(error, (*STORAGE_ERRORS, StoreError)):
                 return [result for ticket in group for result in self._transaction([ticket])]
             return [self._failure(error) for _ in group]
         self.commits += 1
@@ -164,7 +164,7 @@ class Writer:
 
     def _failure(self, error: Exception) -> Outcome:
         """Each caller gets an error of its own."""
-        known = isinstance(error, (apsw.Error, OSError))
+        known = isinstance(error, STORAGE_ERRORS)
         return outcome.Error(store_error(error, self._path) if known else copy(error))
 
     def _ready(self) -> Session:
@@ -187,7 +187,7 @@ class Writer:
         except apsw.Error:
             self._drop_session()
             return
-        if isinstance(error, (apsw.Error, OSError)) and not is_harmless(error):
+        if isinstance(error, STORAGE_ERRORS) and not is_harmless(error):
             self._drop_session()
 
     def _drop_session(self) -> None:
