@@ -115,7 +115,7 @@ class FaultyFile(apsw.VFSFile):
     """A file that fails when it is told to."""
 
     def __init__(self, disk: "FaultyDisk", name: Any, flags: list[int]) -> None:
-        super().__init__("", name, flags)
+        super().__init__(disk.below, name, flags)
         self._disk = disk
         self._name = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
 
@@ -140,7 +140,8 @@ class FaultyDisk(apsw.VFS):
     def __init__(self) -> None:
         self.name = f"faulty-{next(self._numbers)}"
         self.fault: Fault | None = None
-        super().__init__(self.name, "")
+        self.below = apsw.vfs_names()[0]
+        super().__init__(self.name, self.below)
 
     def xOpen(self, name: Any, flags: list[int]) -> Any:  # noqa: N802 - SQLite's names
         self.maybe_fail(name.filename() if isinstance(name, apsw.URIFilename) else str(name), "open")
@@ -153,11 +154,10 @@ class FaultyDisk(apsw.VFS):
 
 @contextmanager
 def faulty_disk() -> Iterator[FaultyDisk]:
-    before = apsw.vfs_names()[0]
     disk = FaultyDisk()
     apsw.set_default_vfs(disk.name)
     try:
         yield disk
     finally:
-        apsw.set_default_vfs(before)
+        apsw.set_default_vfs(disk.below)
         disk.unregister()

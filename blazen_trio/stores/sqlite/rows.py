@@ -179,7 +179,7 @@ def snapshot_of(run_id: str, place: Place, rows: Sequence[Columns]) -> bytes | N
     """The snapshot of the row, if there is one; raises ``StoreCorruptError``."""
     if place.snapshot_crc is None and not rows:
         return None
-    blob = rows[0][0] if rows else None
+    blob: Any = rows[0][0] if rows else None
     if not _is_whole(place.snapshot_crc, "snapshot", run_id, blob=blob):
         raise damaged(run_id, "its snapshot")
     return bytes(blob)

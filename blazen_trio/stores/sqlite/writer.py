@@ -85,9 +85,8 @@ class Writer:
     async def close(self) -> None:
         """End the thread, after what was handed over. Cancelled or not, it waits: some milliseconds."""
         self.check_process()
+        self._queue.put(None)
         with trio.CancelScope(shield=True):
-            await self.do(lambda _session: None, alone=True)
-            self._queue.put(None)
             await trio.to_thread.run_sync(self._thread.join, limiter=trio.CapacityLimiter(1))
 
     def check_process(self) -> None:
@@ -115,7 +114,9 @@ class Writer:
                 following = self._queue.get_nowait()
             except queue.Empty:
                 break
-            assert following is not None, "nothing is handed over after the close"
+            if following is None:
+                self._queue.put(None)  # the end comes after this group; nothing was handed over behind it
+                break
             group.append(following)
         return group
 
