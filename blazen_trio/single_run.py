@@ -90,9 +90,12 @@ async def _live(workflow: WorkflowDefinition, stored: StoredRun, store: Store, o
         async with trio.open_nursery() as nursery:
             nursery.start_soon(committer.work)
             nursery.start_soon(_keep_lease, store, owner, journal)
-            async with RunBlock(workflow, runner, None, is_watched=True):
-                await runner.wait_finished()
-            nursery.cancel_scope.cancel()
+            try:
+                async with RunBlock(workflow, runner, None, is_watched=True):
+                    await runner.wait_finished()
+            finally:
+                committer.stop()
+                nursery.cancel_scope.cancel()
     except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
         raise alone(error) from None  # noqa: ASYNC104 - what was raised in the nursery, without its group
     return make_result(runner, Ending(runner.state))
