@@ -284,7 +284,8 @@ class Journal:
         for runner, effect in cancels:  # the machine has given up these calls already, and will not name them again
             runner.carry_out([effect])
         root = self._root
-        root.carry_out(root.decide(StoreFailed(root.clock(), error)))
+        effects = root.decide(StoreFailed(root.clock(), error))
+        root.carry_out([each for each in effects if type(each) is not Publish])  # its number is not saved
 
     async def wait_saved(self) -> None:
         """Wait until what happened so far is written; a checkpoint.
@@ -304,7 +305,7 @@ class Journal:
 
     def drop(self) -> None:
         """Write nothing more: nothing of the run counts here from now on. Idempotent."""
-        if self.error is None:
+        if not self._is_closed:
             self._close(StoreError("the engine was closed before that was saved; the run goes on from before it"))
 
     def _close(self, error: Exception) -> None:

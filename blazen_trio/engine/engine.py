@@ -12,7 +12,13 @@ import trio
 from blazen_trio.abc import Command, NewRun, Owner, Store, Wanted, is_id
 from blazen_trio.codec import to_msgpack
 from blazen_trio.core.children import queue_start
-from blazen_trio.core.errors import AnswerConflictError, RunClosedError, StoreError, UnknownInputRequestError
+from blazen_trio.core.errors import (
+    AnswerConflictError,
+    RunClosedError,
+    StoreError,
+    UnknownInputRequestError,
+    WorkflowError,
+)
 from blazen_trio.core.events import Event, require_event
 from blazen_trio.core.questions import is_same
 from blazen_trio.core.state import RunState, new_state
@@ -21,7 +27,7 @@ from blazen_trio.durable import Committer, Durability
 from blazen_trio.engine.handle import EngineRun
 from blazen_trio.engine.holding import HeldRun
 from blazen_trio.engine.infos import RunInfo, Seen, info_of, state_of, told
-from blazen_trio.journal import base_of
+from blazen_trio.journal import base_of, begun
 from blazen_trio.run import WorkflowRun
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.snapshot import WorkflowSnapshot, take
@@ -108,8 +114,8 @@ class Engine:
             raise ValueError(f"run_id= must be a text of 1 to 1,000 characters without NUL, not {run_id!r:.60}")
         known = dict(metadata or {})
         state = _new(workflow, run_id, start_event(input))
-        snapshot = take(workflow, state, workflow.codec, known, trio.current_time())
         labels = dict(require or {})
+        snapshot = begun(take(workflow, state, workflow.codec, known, trio.current_time()))
         run = NewRun(run_id, name, time.time(), labels=labels, snapshot=base_of(snapshot))
         fence = await self.store.create(run, self.owner, now=time.time(), lease_s=self.options.lease)
         self._started += 1
@@ -264,6 +270,10 @@ class Engine:
             held = await self._held(run_id, verb)  # it was let go of in the meantime
         try:
             yield run
+        except WorkflowError:  # a refusal tells what the run is like: nobody is told what a crash could undo
+            if held is not None and held.runner is not None:
+                await held.runner.wait_saved()
+            raise
         finally:
             if held is not None:
                 held.exit()
@@ -331,10 +341,8 @@ class Engine:
 
     def note_away(self, state: RunState, times: int) -> None:
         """A run left memory, or (-1) came back: what it counted still counts."""
-        pending = 0 if state.outcome is not None else state.pending + len(state.running)
-        figures = {"emitted": state.emitted, "consumed": state.consumed, "late": state.late, "pending": pending}
-        for name, figure in figures.items():
-            self._away[name] += times * figure
+        for name in _COUNTED:
+            self._away[name] += times * getattr(state, name)
 
     def bring(self, held: HeldRun) -> None:
         """Let a run go on that was taken over, as soon as there is room."""

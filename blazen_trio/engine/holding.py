@@ -273,7 +273,8 @@ class HeldRun:
     async def park_for_good(self) -> None:
         """Save the run: the engine closes; a checkpoint."""
         async with self._locked():
-            if self.runner is not None and self.runner.state.outcome is None:
+            runner = self.runner
+            if runner is not None and runner.state.outcome is None and runner.journal.error is None:
                 await self._park(is_released=True)
 
     async def _park(self, *, is_released: bool) -> None:

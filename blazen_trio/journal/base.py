@@ -127,7 +127,7 @@ class Live:
         self.definition = definition
         self.state = state
         self.machine = Machine(definition, state)
-        self.reader = RunReader(codec_of(definition))
+        self.reader = RunReader(codec_of(definition), {call.id: call for call in state.timers})
         self.children: dict[int, Live] = {}
 
     def begin_anew(self) -> None:
@@ -144,7 +144,6 @@ class Live:
             return
         fields = Fields(plain, "live")
         self._begin(fields, at)
-        self.reader.calls.update({call.id: call for call in self.state.timers})
         for entry in fields.items("running"):
             self._run(*_items(entry, 3))
         for entry in fields.items("writes"):
