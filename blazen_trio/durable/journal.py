@@ -191,6 +191,9 @@ class Journal:
             if owner is runner:
                 calls += [each for each in effects if isinstance(each, StartStep)]
                 effects[:] = [each for each in effects if not isinstance(each, StartStep)]
+        for call in calls:
+            if call.plan.has_tokens:
+                runner.tokens.forgo(call)
         return tuple(calls)
 
     # --- Writing ------------------------------------------------------------------------------------------------------

@@ -29,6 +29,12 @@ class DurableChildRunner(ChildRunner):
         """Take back the calls that no worker has begun, also those whose start is not written yet."""
         return (*super().take_unbegun(), *_journal_of(self.root).take_unbegun(self))
 
+    def suspend(self) -> None:
+        """Put back what was not begun, and the tokens that were granted to it."""
+        super().suspend()
+        if self._tokens is not None:
+            self._tokens.withdraw_all()
+
 
 def _journal_of(root: Runner) -> Journal:
     assert isinstance(root, DurableRunner)
@@ -66,6 +72,8 @@ class DurableRunner(Runner):
     def leave_block(self) -> None:
         """The program goes away, not the run: the store has it as it is, and it goes on from there."""
         self.journal.drop()
+        if self._tokens is not None:
+            self._tokens.withdraw_all()
         assert self.nursery is not None
         self.nursery.cancel_scope.cancel()
 

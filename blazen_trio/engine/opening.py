@@ -116,11 +116,16 @@ async def _take_over(engine: Engine) -> None:
 
 async def _again_and_again(work: Callable[[Engine], Awaitable[None]], engine: Engine) -> None:
     """Do it for ever: a store that fails now may work again, and the runs notice when they write."""
+    is_failing = False
     while True:
         try:
             await work(engine)
         except StoreError as error:
-            logger.warning("engine %s: %s", engine.owner.engine_id, error)
+            if not is_failing:  # a store that is broken for an hour is worth one line
+                logger.warning("engine %s: %s", engine.owner.engine_id, error)
+            is_failing = True
+        else:
+            is_failing = False
 
 
 async def _keep_lease(engine: Engine) -> None:
