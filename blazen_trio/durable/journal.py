@@ -37,10 +37,12 @@ from blazen_trio.core.effects import (
 from blazen_trio.core.errors import EncodeError, StoreError
 from blazen_trio.core.events import InputRequestEvent
 from blazen_trio.core.messages import Message, StepFailed, StepSucceeded, StoreFailed, TimerFired
+from blazen_trio.core.machine import Machine
+from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
 from blazen_trio.durable.items import ItemCodec, header_of
 from blazen_trio.failures import failure_of
-from blazen_trio.journal import RowWriter, base_of, base_plain, write_live
+from blazen_trio.journal import Path, RowWriter, base_of, base_plain, write_live
 from blazen_trio.journal.rows import NOT_WRITTEN
 from blazen_trio.parking import Parking
 from blazen_trio.snapshot import WorkflowSnapshot, take
@@ -138,12 +140,21 @@ class Journal:
         message, row = self._row(runner, message)
         effects = runner.decide(message)
         if not (effects and isinstance(effects[0], Reject)):  # then nothing has changed
-            self._rows.append(row)
-            self._number += 1
-            self._bytes += len(row)
-            self._writer.forget(message)
-            self._committer.wake(self)
+            self._keep(row, message)
         self._hold(runner, effects)
+
+    def tell_resting(self, machine: Machine, message: Message) -> None:
+        """Write down what happened to a run inside that is in none of its calls now: it has no runner."""
+        path = path_of(machine.state, self._root.run_id)
+        self._keep(self._writer.write(path, codec_of(machine.definition), message), message)
+        machine.handle(message)
+
+    def _keep(self, row: bytes, message: Message) -> None:
+        self._rows.append(row)
+        self._number += 1
+        self._bytes += len(row)
+        self._writer.forget(message)
+        self._committer.wake(self)
 
     def _go_away(self, runner: "Runner", message: StepFailed) -> None:
         """The program ends (``KeyboardInterrupt``), not the run: it goes on from what the store has."""
@@ -339,6 +350,11 @@ class Journal:
 
 def _ignore(_status: RunStatus, _questions: tuple[InputRequestEvent, ...]) -> None:
     """Nobody wants to know."""
+
+
+def path_of(run: RunState, root_id: str) -> Path:
+    """The ids of the calls around a run inside another one, which its own id is made of."""
+    return tuple([int(part, 16) for part in run.run_id.removeprefix(root_id).split("/")[1:]])
 
 
 def _is_late(runner: "Runner", message: Message) -> bool:

@@ -9,6 +9,7 @@ from blazen_trio.child_runner import ChildRunner
 from blazen_trio.codec import codec_of
 from blazen_trio.core.calls import Call
 from blazen_trio.core.definition import WorkflowDefinition
+from blazen_trio.core.machine import Machine
 from blazen_trio.core.messages import Message
 from blazen_trio.core.state import RunState
 from blazen_trio.durable.journal import Journal
@@ -68,6 +69,10 @@ class DurableRunner(Runner):
     def take_unbegun(self) -> tuple[Call, ...]:
         """Take back the calls that no worker has begun, also those whose start is not written yet."""
         return (*super().take_unbegun(), *self.journal.take_unbegun(self))
+
+    def tell_resting(self, machine: Machine, message: Message) -> None:
+        """Tell a run inside this one that is in none of its calls now."""
+        self.journal.tell_resting(machine, message)
 
     def leave_block(self) -> None:
         """The program goes away, not the run: the store has it as it is, and it goes on from there."""

@@ -18,6 +18,7 @@ from blazen_trio.core.events import UsageEvent
 from blazen_trio.core.ids import format_id
 from blazen_trio.core.machine import Machine
 from blazen_trio.core.mailbox import Waiter
+from blazen_trio.core.messages import Message
 from blazen_trio.core.shared_state import MISSING
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import Rest, RunStatus
@@ -133,6 +134,12 @@ class Live:
     def begin_anew(self) -> None:
         """It goes on in another call or process: with a machine that has seen nothing yet."""
         self.machine = Machine(self.definition, self.state)
+
+    def let_rest(self, message: Message) -> None:
+        """If the message ended a call, then the run inside it rests until the call is repeated."""
+        call = getattr(message, "call", None)
+        if call is not None and call not in self.state.running and call.id in self.children:
+            self.children[call.id].begin_anew()
 
     def make_live(self, plain: Plain, at: float) -> None:
         """Make live again what was at the time ``at``; a run that was over stays as it is.

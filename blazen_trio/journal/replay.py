@@ -83,14 +83,16 @@ class _Replay:
         kind, path, attributes = read_row(row)
         run = self._run(path)
         message = read_message(kind, attributes, run.reader)
-        if isinstance(message, RunResumed):
+        if isinstance(message, RunResumed) and not path:
             run.begin_anew()
         self._at = max(self._at, getattr(message, "at", self._at))
         self._take_in(path, message)
 
     def _take_in(self, path: Path, message: Message) -> None:
         run = self._run(path)
-        for effect in run.machine.handle(message):
+        effects = run.machine.handle(message)
+        run.let_rest(message)
+        for effect in effects:
             if isinstance(effect, StartStep):
                 run.reader.calls[effect.id] = effect
             elif isinstance(effect, Publish) and path:

@@ -12,12 +12,13 @@ import pytest
 
 from tests.budget import share
 from tests.engine.lives import Outside, Point, calls_of, check
+from tests.engine.programs import PROGRAMS as DURABLE
 from tests.snapshots.programs import PROGRAMS as ALL
 from tests.snapshots.programs import Program, threads
 
 POINTS_SLOW = int(os.environ.get("CRASH_POINTS", "0")) or share(2_000)
 
-PROGRAMS = [each for each in ALL if each is not threads]
+PROGRAMS = [*DURABLE, *(each for each in ALL if each is not threads)]
 """Real threads take real time, which a clock that jumps does not wait for."""
 
 by_name = pytest.mark.parametrize("make", PROGRAMS, ids=lambda make: make.__name__)
