@@ -59,7 +59,16 @@ class Story:
 def plain(snapshot: WorkflowSnapshot) -> Any:
     """A snapshot without what depends on the moment it was taken at, when nothing was told since."""
     whole: dict[str, Any] = snapshot.to_plain()
+    _forget_times(whole["children"])
     return _rounded(whole)
+
+
+def _forget_times(children: dict[str, Any]) -> None:
+    """A run inside that is over has no clock any more."""
+    for child in children.values():
+        _forget_times(child["children"])
+        if child["metadata"]["engine"]["outcome"] is not None:
+            child.pop("timestamp", None)
 
 
 def _rounded(value: Any) -> Any:
