@@ -66,7 +66,7 @@ class _Writer:
             "taken": list(_taken(state)),
             "waiters": [self.waiter(state, codec, each) for each in _waiters(state)],
             "asking": list(_asking(state)),
-            "held": [[request_id, format_id(call.id)] for request_id, (call, _) in state.held_wakes.items()],
+            "held": list(_held(state)),
             "children": [self.child(definition, *each) for each in (state.children or {}).items()],
         }
 
@@ -111,6 +111,13 @@ def _asking(state: RunState) -> Iterator[Plain]:
     for request_id, question in state.questions.items() if state.asks else ():
         if question.run is state and question.token is not None:
             yield [request_id, question.is_final]
+
+
+def _held(state: RunState) -> Iterator[Plain]:
+    """Answers that wait for the end of a pause; one whose call was interrupted since is in that call's record."""
+    for request_id, (call, _) in state.held_wakes.items():
+        if call in state.running:
+            yield [request_id, format_id(call.id)]
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
