@@ -12,6 +12,8 @@ Rules of this file:
 
 import copy
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -135,11 +137,16 @@ class HeldRun:
         """Whether the engine holds it still."""
         return self.engine.held.get(self.run_id) is self
 
-    def _locked(self) -> trio.Lock:
-        """One task at a time brings it into memory, or out of it."""
-        if self._lock is None:
-            self._lock = trio.Lock()
-        return self._lock
+    @asynccontextmanager
+    async def _locked(self) -> AsyncGenerator[None, None]:
+        """One task at a time brings it into memory, or out of it. The lock lives while somebody uses it."""
+        lock = self._lock = self._lock or trio.Lock()
+        try:
+            async with lock:
+                yield
+        finally:
+            if self._lock is lock and not lock.locked():
+                self._lock = None
 
     async def _load(self) -> None:
         try:
