@@ -114,13 +114,12 @@ async def test_a_store_that_hangs_does_not_hang_the_program(autojump_clock: Mock
             await run.respond_to_input(request_id, 1)
         outcomes.append(caught.value)
 
-    async with trio.open_nursery() as nursery:
-        async with open_engine(store, [asking]) as engine:
-            run = await engine.start("asking")
-            request_id = await asked(run)
-            store.hold()
-            nursery.start_soon(answer)
-            await wait_all_tasks_blocked()
+    async with trio.open_nursery() as nursery, open_engine(store, [asking]) as engine:
+        run = await engine.start("asking")
+        request_id = await asked(run)
+        store.hold()
+        nursery.start_soon(answer)
+        await wait_all_tasks_blocked()
     assert trio.current_time() < 60
     assert len(outcomes) == 1
 
@@ -216,5 +215,3 @@ async def test_a_huge_state_is_not_written_again_at_the_end(autojump_clock: Mock
         assert stored.snapshot is middle
         assert len(middle or b"") > 500_000
         assert (await (await engine.get(run.run_id)).result()).result == 5
-
-
