@@ -240,7 +240,8 @@ def main() -> int:
         is_caught = catches(name)
         is_right = is_caught != (name == NOTHING)
         survivors += not is_right
-        print(f"{'caught  ' if is_caught else 'survived'}  {'' if is_right else '<- '}{name}", flush=True)
+        sys.stdout.write(f"{'caught  ' if is_caught else 'survived'}  {'' if is_right else '<- '}{name}\n")
+        sys.stdout.flush()
     return min(survivors, 1)
 
 

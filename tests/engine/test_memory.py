@@ -4,6 +4,7 @@ import gc
 import tracemalloc
 import weakref
 
+import trio
 from trio.testing import MockClock
 
 from blazen_trio import open_engine
@@ -40,6 +41,7 @@ async def test_nothing_is_left_of_a_run_that_is_over(autojump_clock: MockClock) 
         assert runner is not None
         journal = weakref.ref(runner.journal)
         await run.abort()
+        await trio.sleep(1)
         del run, runner
         gc.collect()
         assert journal() is None
