@@ -97,6 +97,7 @@ from blazen_trio.session_refs import SessionRefRegistry as SessionRefRegistry
 from blazen_trio.session_refs import SessionRefSerializable as SessionRefSerializable
 from blazen_trio.snapshot import WorkflowSnapshot as WorkflowSnapshot
 from blazen_trio.stores import MemoryStore as MemoryStore
+from blazen_trio.stores import SqliteStore as SqliteStore
 from blazen_trio.stream import EventSubscription as EventSubscription
 from blazen_trio.values import State as State
 from blazen_trio.workflow import Workflow as Workflow

@@ -14,6 +14,7 @@ Write your own store by subclassing ``Store``, and run ``blazen_trio.testing.sto
 * The time is always given by the caller (``now``, seconds since the epoch), so tests run on a clock of their own.
 """
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -28,6 +29,9 @@ from blazen_trio.processes import is_gone, started, this_host
 
 ID_CHARS_MAX: Final = 1_000
 """Characters of an id, a workflow's name, a label: they are keys of indexes, and stand in messages and URLs."""
+
+NUMBER_MAX: Final = 2**63 - 1
+"""The highest number of a stream row: what a database keeps exactly."""
 
 FINISHED: Final = frozenset(status.value for status in RunStatus if status.is_end)
 """The statuses that are ends. A finished run is never claimed."""
@@ -59,6 +63,20 @@ def _ids(record: object, attribute: "attrs.Attribute[Any]", labels: Mapping[str,
 
 def _status(_record: object, _attribute: object, status: str) -> None:
     RunStatus(status)
+
+
+def _time(_record: object, attribute: "attrs.Attribute[Any]", seconds: float | None) -> None:
+    if seconds is not None and not math.isfinite(seconds):
+        raise ValueError(f"{attribute.name} must be seconds since the epoch, not {seconds!r}")
+
+
+def _seconds(seconds: float | None) -> float | None:
+    return None if seconds is None else float(seconds)
+
+
+def _text(_record: object, attribute: "attrs.Attribute[Any]", text: str | None) -> None:
+    if text is not None and ("\0" in text or any("\ud800" <= char <= "\udfff" for char in text)):
+        raise ValueError(f"{attribute.name} must be a text without NUL and lone surrogates")
 
 
 def _frozen(labels: Mapping[str, str]) -> Mapping[str, str]:
@@ -96,10 +114,10 @@ class RunHeader:
     """
 
     status: str = attrs.field(validator=_status)
-    updated: float
+    updated: float = attrs.field(converter=float, validator=_time)
     pending_inputs: bytes = b""
-    error: str | None = None
-    wake_at: float | None = None
+    error: str | None = attrs.field(default=None, validator=_text)
+    wake_at: float | None = attrs.field(default=None, converter=_seconds, validator=_time)
 
     @property
     def is_finished(self) -> bool:
@@ -113,7 +131,7 @@ class NewRun:
 
     run_id: str = attrs.field(validator=_id)
     workflow_name: str = attrs.field(validator=_id)
-    created: float
+    created: float = attrs.field(converter=float, validator=_time)
     status: str = attrs.field(default=RunStatus.RUNNING.value, validator=_status)
     labels: Mapping[str, str] = attrs.field(factory=dict, converter=_frozen, validator=_ids)
     snapshot: bytes | None = None
@@ -155,6 +173,8 @@ class RunWrite:
             if row.seq <= last:
                 return StoreError(f"stream row {row.seq} comes after row {last}; the numbers must rise", self.run_id)
             last = row.seq
+        if max(last, self.stream_floor) > NUMBER_MAX:
+            return StoreError(f"stream row {max(last, self.stream_floor)} is beyond {NUMBER_MAX}", self.run_id)
         return None
 
 
@@ -202,7 +222,7 @@ class Command:
 
     run_id: str = attrs.field(validator=_id)
     command_id: str = attrs.field(validator=_id)
-    kind: str
+    kind: str = attrs.field(validator=_text)
     payload: bytes = b""
 
 

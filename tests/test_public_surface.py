@@ -55,6 +55,7 @@ SESSION_REFS = {
 }
 STORES = {
     "MemoryStore",
+    "SqliteStore",
 }
 VALUES = {
     "HistoryEvent",

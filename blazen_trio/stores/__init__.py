@@ -2,7 +2,9 @@
 
 ==========  ===========================================================================================================
 ``memory``  ``MemoryStore``: dictionaries; for tests, and for engines whose runs need not outlive the process
+``sqlite``  ``SqliteStore``: one file, safe against crashes
 ==========  ===========================================================================================================
 """
 
 from blazen_trio.stores.memory import MemoryStore as MemoryStore
+from blazen_trio.stores.sqlite import SqliteStore as SqliteStore

@@ -106,7 +106,7 @@ class MemoryStore(Store):
         await self._turn()
         if run.run_id in self._runs:
             raise RunExistsError(run.run_id)
-        self._extend(owner, now + lease_s)
+        self._extend(owner, now + lease_s).lost.discard(run.run_id)
         header = RunHeader(run.status, run.created)
         fence = next(self._fences)
         self._runs[run.run_id] = _Run(run, header, fence, owner.engine_id, run.snapshot, list(run.entries))
@@ -116,15 +116,16 @@ class MemoryStore(Store):
     async def write(self, writes: Sequence[RunWrite]) -> list[StoreError | None]:
         """Write of many runs at once; see ``Store.write``."""
         await self._turn()
-        self._count(commits=1, writes=len(writes), entries=sum(len(each.entries) for each in writes))
-        return [self._write(each) for each in writes]
+        results = [self._write(each) for each in writes]
+        self._count(commits=1, writes=len(writes), failed=sum(problem is not None for problem in results))
+        return results
 
     def _write(self, write: RunWrite) -> StoreError | None:
         run = self._runs.get(write.run_id)
         problem = _problem(write, run)
         if run is None or problem is not None:
-            self._count(failed=1)
             return problem
+        self._count(entries=len(write.entries))
         run.entries.extend(write.entries)
         if write.snapshot is not None:
             run.snapshot, run.entries = write.snapshot, []
@@ -133,7 +134,7 @@ class MemoryStore(Store):
         run.stream.extend(write.stream)
         while run.stream and run.stream[0].seq <= run.stream_floor:
             run.stream.popleft()
-        run.header = write.header or run.header
+        run.header = run.header if write.header is None else write.header
         if write.release:
             self._let_go(run)
         return None
@@ -237,7 +238,7 @@ class MemoryStore(Store):
         lease = self._extend(owner, now + lease_s)
         lost, lease.lost = frozenset(lease.lost), set()
         self._count(commits=1)
-        return lost & self._runs.keys()
+        return lost
 
     async def release(self, owner: Owner, run_ids: Collection[str] | None = None) -> None:
         """Let go of runs; see ``Store.release``."""

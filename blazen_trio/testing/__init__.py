@@ -5,6 +5,7 @@
 ``driving``       ``drive``: a run on a clock that jumps, in an order that a seed decides, as a text
 ``strategies``    Hypothesis strategies for events, values and snapshots; only they need Hypothesis
 ``conformance``   ``store_conformance``: whether a store keeps what a store promises; each is told in ``promises``
+``stores``        ``CrashingStore``, ``FlakyStore``: stores that fail on purpose
 ``ends``          how a run ended, to be compared
 ``living``        a run to its end, with the answers of the people outside
 ``watching``      a runner that tells of each message it took in
@@ -20,6 +21,8 @@ from blazen_trio.testing.driving import drive as drive
 from blazen_trio.testing.living import UnansweredError as UnansweredError
 from blazen_trio.testing.resumable import NotResumableError as NotResumableError
 from blazen_trio.testing.resumable import assert_resumable as assert_resumable
+from blazen_trio.testing.stores import CrashingStore as CrashingStore
+from blazen_trio.testing.stores import FlakyStore as FlakyStore
 from blazen_trio.testing.strategies import events as events
 from blazen_trio.testing.strategies import snapshots as snapshots
 from blazen_trio.testing.strategies import state_values as state_values

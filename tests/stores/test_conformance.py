@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from blazen_trio.abc import Store
-from blazen_trio.stores import MemoryStore
+from blazen_trio.stores import MemoryStore, SqliteStore
 from blazen_trio.testing import STORE_PROMISES
 
 STORES: dict[str, Callable[[Path], Store]] = {
     "memory": lambda path: MemoryStore(),
+    "sqlite": SqliteStore,
 }
 
 
