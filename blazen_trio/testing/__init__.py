@@ -5,6 +5,7 @@
 ``driving``       ``drive``: a run on a clock that jumps, in an order that a seed decides, as a text
 ``strategies``    Hypothesis strategies for events, values and snapshots; only they need Hypothesis
 ``ends``          how a run ended, to be compared
+``laws``          what must hold of every run that is interrupted
 ``living``        a run to its end, with the answers of the people outside
 ``watching``      a runner that tells of each message it took in
 ``scheduling``    Trio's scheduler, shuffled by a seed

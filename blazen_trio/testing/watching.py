@@ -16,6 +16,7 @@ from blazen_trio.core.messages import Message
 from blazen_trio.core.state import RunState, new_state
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.runner import Runner
+from blazen_trio.session_refs.saving import Deserializers
 from blazen_trio.snapshot import WorkflowSnapshot, restore
 from blazen_trio.workflow import Workflow
 
@@ -47,9 +48,11 @@ def begin(workflow: Workflow, input: object, listen: Listener) -> tuple[Runner, 
     return runner, RunBlock(workflow, runner, event)
 
 
-def go_on(workflow: Workflow, snapshot: WorkflowSnapshot, listen: Listener) -> tuple[Runner, RunBlock]:
+def go_on(
+    workflow: Workflow, snapshot: WorkflowSnapshot, listen: Listener, deserializers: Deserializers | None = None
+) -> tuple[Runner, RunBlock]:
     """A run from a snapshot, as ``workflow.resume`` makes it; raises ``SnapshotError``."""
-    restored = restore(workflow, workflow.codec, snapshot, trio.current_time())
+    restored = restore(workflow, workflow.codec, snapshot, trio.current_time(), deserializers)
     runner = WatchedRunner(workflow, restored.state, restored.metadata, listen)
     if restored.refs is not None:
         runner.use_session_refs(restored.refs, is_owner=True)
