@@ -6,6 +6,7 @@ answer. There are more than forty, and among them is each thing that a step can 
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import trio
@@ -16,6 +17,8 @@ from blazen_trio.testing import NotResumableError, UnansweredError, assert_resum
 from tests.budget import share
 from tests.kit.broken import BROKEN, BROKEN_ELSEWHERE, counts_in_a_global
 from tests.snapshots.every_program import ALONE, by_name
+from tests.snapshots.every_program import check as check_program
+from tests.snapshots.interrupting import run_on_mock_clock
 from tests.snapshots.live_objects import Model
 from tests.snapshots.live_programs import serialized_session_refs
 from tests.snapshots.programs import Program, fan_out
@@ -34,23 +37,16 @@ def check(workflow, *args, **options) -> int:
     return trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-def check_program(make: Callable[[], Program], **options) -> int:
-    """With fresh steps for each run, as in another process, and with all there is to compare."""
-    program = make()
-    given = {"answers": program.answers, "deserializers": program.deserializers, "stream": True}
-    return check(lambda: make().workflow, program.start, **given, **options)
-
-
 @by_name(ALONE)
 def test_a_good_workflow_is_resumable(make: Callable[[], Program]) -> None:
-    assert check_program(make) >= 3
+    assert run_on_mock_clock(check_program, make) >= 3
 
 
 @pytest.mark.slow
 @by_name(ALONE)
 def test_a_good_workflow_is_resumable_in_whatever_order_its_tasks_run(make: Callable[[], Program]) -> None:
     for seed in range(1, share(40)):
-        assert check_program(make, seed=seed) >= 3
+        assert run_on_mock_clock(partial(check_program, make, seed=seed)) >= 3
 
 
 def test_there_are_enough_good_ones() -> None:

@@ -16,6 +16,7 @@ from typing import Final
 
 import pytest
 
+from blazen_trio.testing import assert_resumable
 from tests.snapshots.live_programs import LIVE_PROGRAMS
 from tests.snapshots.more_programs import MORE_PROGRAMS
 from tests.snapshots.programs import PROGRAMS, Program
@@ -31,3 +32,16 @@ ALONE: Final = tuple(make for make in EVERY_PROGRAM if make().is_alone)
 def by_name(makers: tuple[Callable[[], object], ...]) -> pytest.MarkDecorator:
     """One test for each program."""
     return pytest.mark.parametrize("make", makers, ids=lambda make: make.__name__)
+
+
+async def check(make: Make, *, seed: int = 0) -> int:
+    """``assert_resumable`` with all there is to compare, and with fresh steps for each run, as in another process."""
+    program = make()
+    return await assert_resumable(
+        lambda: make().workflow,
+        program.start,
+        answers=program.answers,
+        deserializers=program.deserializers,
+        seed=seed,
+        stream=True,
+    )

@@ -149,6 +149,18 @@ def uses_tokens() -> Program:
     return Program(Workflow("usage", [spread, ask, gather]))
 
 
+def one_at_a_time_in_order() -> Program:
+    """What waits for a slot gets it in the order in which it came; who was interrupted is the first."""
+
+    @step(max_concurrency=1)
+    async def work(event: Item, ctx: Context) -> Done:
+        await trio.sleep(0.5)
+        ctx.state["order"] = [*ctx.state.get("order", []), event.number]
+        return Done(event.number)
+
+    return Program(Workflow("in order", [spread, work, gather]))
+
+
 def keeps_a_history() -> Program:
     @step(retry=QUICK, max_concurrency=2)
     async def work(event: Item, ctx: Context) -> Done:
@@ -338,6 +350,27 @@ def three_levels_of_joins() -> Program:
     return Program(Workflow("three levels", [begin, dig, rise]))
 
 
+def lists_where_one_might_be() -> Program:
+    """Each item fans out once more, so the join ran inside and is not called with nothing in the outer fan-out."""
+
+    @step
+    async def work(event: Item) -> list[Done] | Done:
+        await trio.sleep(event.number % 3)
+        return [Done(event.number)]
+
+    @step
+    async def join(done: list[Done], ctx: Context) -> Group:
+        ctx.state[ctx.idempotency_key] = numbers = [event.number for event in done]
+        return Group(numbers)
+
+    @step
+    async def end(groups: list[Group]) -> StopEvent:
+        await trio.sleep(5)
+        return StopEvent([group.numbers for group in groups])
+
+    return Program(Workflow("lists", [spread, work, join, end]))
+
+
 def generators_that_fail() -> Program:
     """What was yielded before the failure is not yielded twice."""
 
@@ -460,6 +493,25 @@ def recoveries_that_fail_too() -> Program:
     return Program(Workflow("recoveries", [spread, work, try_otherwise, heed, give_up, gather]))
 
 
+def recoveries_that_run_out() -> Program:
+    """What a recovery leads to fails again, and a line is recovered no more than once: the run fails."""
+
+    @step
+    async def work(event: Item) -> Done:
+        await trio.sleep(event.number)
+        if event.number in (2, 102):
+            raise ValueError(event.number)
+        return Done(event.number)
+
+    @step
+    async def try_again(event: StepFailedEvent) -> Item:
+        await trio.sleep(0.5)
+        assert isinstance(event.event, Item)
+        return Item(event.event.number + 100)
+
+    return Program(Workflow("run out", [spread, work, try_again, gather]))
+
+
 def the_first_answer_wins() -> Program:
     @step
     async def race(event: Item, ctx: Context) -> StopEvent:
@@ -510,6 +562,7 @@ MORE_PROGRAMS: tuple[Callable[[], Program], ...] = (
     attempts_that_are_counted,
     writes_to_the_stream,
     uses_tokens,
+    one_at_a_time_in_order,
     keeps_a_history,
     collects_two_classes,
     receives_on_a_channel,
@@ -520,6 +573,7 @@ MORE_PROGRAMS: tuple[Callable[[], Program], ...] = (
     empty_fan_outs,
     joins_of_two_classes,
     three_levels_of_joins,
+    lists_where_one_might_be,
     generators_that_fail,
     sends_and_returns,
     several_steps_at_one_limiter,
@@ -527,6 +581,7 @@ MORE_PROGRAMS: tuple[Callable[[], Program], ...] = (
     waits_long_for_an_attempt,
     errors_that_name_a_time,
     recoveries_that_fail_too,
+    recoveries_that_run_out,
     the_first_answer_wins,
     stalls,
     many_steps_in_turn,

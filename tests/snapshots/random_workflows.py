@@ -90,7 +90,7 @@ class RandomWorkflow:
     def _step(self, index: int, spec: Spec, limiter: trio.CapacityLimiter) -> Step:
         single = tuple(cls for cls in spec.single if cls is not StopEvent)
         sends = () if spec.is_join else spec.sends  # a join in the empty fan-out of its own sends would never end
-        many = (*spec.many, Leaf) if index == 0 else spec.many
+        many: tuple[type[Event], ...] = (*spec.many, Leaf) if index == 0 else spec.many
         spec = attrs.evolve(spec, single=(*single, Leaf), many=many, sends=sends)
 
         async def play(event: Any, ctx: Context) -> Any:
@@ -204,7 +204,7 @@ def _(event: InputResponseEvent) -> int:
 
 
 @number_of.register
-def _(event: list) -> int:  # type: ignore[type-arg]  # singledispatch takes bare classes
+def _(event: list) -> int:
     return min((number_of(each) for each in event), default=0)
 
 
