@@ -204,6 +204,13 @@ class Model:
         for token in tokens:
             self._route(token)
 
+    def route_queue(self) -> None:
+        """The pause is over: one emission after the other, and after each the joins of the fan-outs that it ends."""
+        while self.queue and self.outcome is None:
+            self.emit(*self.queue.pop(0))
+            self.close_all()
+        self.queue = []
+
     def _route(self, token: Token) -> None:
         cls = type(token.event)
         if self.outcome is not None:
@@ -360,10 +367,14 @@ class Model:
 
     def settle(self) -> None:
         """Close fan-outs that are done, innermost first; then see whether anything is left."""
-        while self.outcome is None and self._close_one():
-            pass
+        self.close_all()
         if self.outcome is None and not self.alive() and not self.senders:
             self.end("failed", RunStalledError)
+
+    def close_all(self) -> None:
+        """Close fan-outs that are done, innermost first."""
+        while self.outcome is None and self._close_one():
+            pass
 
     def _close_one(self) -> bool:
         busy = {fan for each in self.alive() for fan in each.around()}
