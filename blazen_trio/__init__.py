@@ -79,6 +79,7 @@ from blazen_trio.core.status import RunStatus as RunStatus
 from blazen_trio.core.steps import Step as Step
 from blazen_trio.core.steps import step as step
 from blazen_trio.core.usage import TokenUsage as TokenUsage
+from blazen_trio.parallel import parallel_step as parallel_step
 from blazen_trio.run import WorkflowResult as WorkflowResult
 from blazen_trio.run import WorkflowRun as WorkflowRun
 from blazen_trio.send_channel import RunSendChannel as RunSendChannel

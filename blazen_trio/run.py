@@ -13,7 +13,6 @@ from blazen_trio.core.messages import (
     AbortRequested,
     EventReceived,
     InputAnswered,
-    ResumeRequested,
     SenderOpened,
 )
 from blazen_trio.core.status import RunStatus
@@ -158,8 +157,7 @@ class WorkflowRun:
         Raises:
             RunClosedError: the run is over.
         """
-        self._runner.post(ResumeRequested(self._runner.clock()))
-        self._runner.go_on()
+        self._runner.resume_in_place()
         await checkpoint()
 
     # --- Snapshots ----------------------------------------------------------------------------------------------------

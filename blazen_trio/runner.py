@@ -25,6 +25,7 @@ from blazen_trio.core.effects import (
     CancelCalls,
     CancelTimer,
     ClearDeadline,
+    Effect,
     Finish,
     OfferEvent,
     Publish,
@@ -35,17 +36,21 @@ from blazen_trio.core.effects import (
     SetDeadline,
     SetTimer,
     StartStep,
+    TellRest,
+    TellRun,
     WakeTask,
     WithdrawSlot,
 )
 from blazen_trio.core.machine import Machine
 from blazen_trio.core.messages import (
+    AbortRequested,
     DeadlinePassed,
     DispatchHeld,
     DispatchReleased,
     Message,
     ObservationChanged,
     PauseRequested,
+    ResumeRequested,
     SlotGranted,
     TimerFired,
 )
@@ -85,6 +90,7 @@ class Runner:
         thread: the thread of Trio, which alone may touch the run.
         variables: the context variables that every call begins with: those of the task that started the run.
         owns_session_refs: the registry of session refs is the run's own; else that of a run around it.
+        live: by their states, the runners of the runs inside this one, at any depth, that are in their calls now.
     """
 
     __slots__ = (
@@ -114,6 +120,7 @@ class Runner:
         "has_worker_scopes",
         "idle",
         "is_over",
+        "live",
         "machine",
         "nursery",
         "outer_deadline",
@@ -139,7 +146,7 @@ class Runner:
         self._session_refs: SessionRefRegistry | None = None
         self.owns_session_refs: bool = True
         self.machine: Machine = Machine(definition, state)
-        self._decide = self.machine.handle
+        self._decide = self.decider(self.machine)
         self.clock: Callable[[], float] = current_clock().current_time
         self.slice: Slice = current_slice()
         self.variables: Context = copy_context()
@@ -167,13 +174,18 @@ class Runner:
         self._later: list[Callable[[], None]] = []
         self._is_doing_later = False
         self._answer: Reply | Reject | None = None
+        self.live: dict[RunState, Runner] = {}
+
+    def decider(self, machine: Machine) -> Callable[[Message], list[Effect]]:
+        """What decides for this run, and for those inside it: their machines."""
+        return machine.handle
 
     # --- The door -----------------------------------------------------------------------------------------------------
 
     @enable_ki_protection
     def feed(self, message: Message) -> None:
         """Tell the machine what happened and carry out what it decides."""
-        perform = self._PERFORM
+        perform = self.PERFORM
         for effect in self._decide(message):
             perform[effect.__class__](self, effect)
         if self._later:
@@ -272,6 +284,10 @@ class Runner:
         else:
             await trio.lowlevel.checkpoint()
 
+    def cancelled_from_outside(self) -> None:
+        """A worker was cancelled by a scope around the run: it is over."""
+        self.feed(AbortRequested(self.clock(), "cancelled from outside"))
+
     def is_cancelling(self, call: Call) -> bool:
         """Whether the run itself is cancelling a call now."""
         return self.state.outcome is not None or any(
@@ -298,6 +314,28 @@ class Runner:
         while task is not None and task not in tasks:
             task = None if task.parent_nursery is None else task.parent_nursery.parent_task
         return task is not None
+
+    # --- Runs inside this one -----------------------------------------------------------------------------------------
+
+    @property
+    def root(self) -> "Runner":
+        """The runner of the run around all others: it has the stream, the session refs and the handle."""
+        return self
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether somebody reads the run's stream."""
+        return self._stream is not None and self._stream.statistics().subscribers > 0
+
+    def _tell_run(self, effect: TellRun) -> None:
+        runner = self.live.get(effect.run)
+        if runner is not None:
+            self.later(lambda: runner.post(effect.message))
+        elif effect.run.nesting is not None:  # it waits for its turn, as if paused: nothing has to be done
+            Machine(effect.run.nesting.definition, effect.run).handle(effect.message)
+
+    def _tell_rest(self, effect: TellRest) -> None:
+        """There is a run around this one only for the runner of a child."""
 
     # --- Parts that most runs never need ------------------------------------------------------------------------------
 
@@ -363,17 +401,20 @@ class Runner:
             self._session_refs.purge(*lifetimes)
 
     def _on_observed(self, is_observed: bool) -> None:  # noqa: FBT001 - a callback with one argument
-        self.post(ObservationChanged(is_observed))
+        for runner in (self, *self.live.values()):
+            runner.post(ObservationChanged(is_observed))
 
     def _on_held(self, is_held: bool) -> None:  # noqa: FBT001 - a callback with one argument
         if is_held:  # found out while an effect is carried out
             self.later(self._hold)
         else:
-            self.post(DispatchReleased(self.clock()))
+            for runner in (self, *self.live.values()):
+                runner.post(DispatchReleased(self.clock()))
 
     def _hold(self) -> None:
         if self.stream.statistics().held:  # it may have been released before this was done
-            self.feed(DispatchHeld(self.clock()))
+            for runner in (self, *self.live.values()):
+                runner.feed(DispatchHeld(self.clock()))
 
     def subscribe(self, after: int, types: EventTypes | None, *, lossless: bool) -> EventSubscription:
         """A subscription to the run's stream; one that begins far behind and is lossless holds the dispatch at once."""
@@ -394,18 +435,33 @@ class Runner:
         return calls
 
     async def pause(self, *, interrupt: bool) -> None:
-        """Stop dispatch and wait until nothing runs; a checkpoint."""
+        """Stop dispatch, here and in the runs inside, and wait until nothing runs; a checkpoint."""
         state = self.state
-        unbegun = self.take_unbegun() if state.outcome is None else ()
-        self.post(PauseRequested(self.clock(), interrupt, unbegun))
+        self.stop_dispatch(interrupt=interrupt)
+        for runner in list(self.live.values()):
+            if runner.state.outcome is None:
+                runner.stop_dispatch(interrupt=interrupt)
         await trio.lowlevel.checkpoint()
         while state.status is RunStatus.PAUSED and len(state.running) != state.parked:
             self._quiet = self._quiet or ParkingLot()
             await self._quiet.park()
 
+    def stop_dispatch(self, *, interrupt: bool) -> None:
+        """Start nothing more, and take back what was not begun."""
+        unbegun = self.take_unbegun() if self.state.outcome is None else ()
+        self.post(PauseRequested(self.clock(), interrupt, unbegun))
+
+    def resume_in_place(self) -> None:
+        """The pause is over, here and in the runs inside."""
+        self.go_on()
+        for runner in list(self.live.values()):
+            if self.state.outcome is None and runner.state.outcome is None:
+                runner.go_on()
+
     def go_on(self) -> None:
         """The pause is over: the time-outs of waiting calls run again, and those go on who still wait for the pause."""
         now = self.clock()
+        self.post(ResumeRequested(now))
         for worker in self.workers:
             worker.release_deadline(now)
         if self._quiet is not None:
@@ -427,6 +483,7 @@ class Runner:
             "published": state.seq,
             "workers": len(self.workers),
             "idle_workers": len(self.idle),
+            "children": len(self.live),
             "timers": 0 if self._timers is None else len(self._timers),
             "session_refs": 0 if self._session_refs is None else len(self._session_refs),
             "stream": None if self._stream is None else self._stream.statistics(),
@@ -567,7 +624,7 @@ class Runner:
             self.nursery.cancel_scope.cancel()  # it ends the program, so it does not wait for the block's body
         self._end_if_empty()
 
-    _PERFORM: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
+    PERFORM: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
         StartStep: _start_step,
         Publish: _publish,
         WakeTask: _wake,
@@ -579,6 +636,8 @@ class Runner:
         CancelCalls: _cancel_calls,
         RequestSlot: _request_slot,
         WithdrawSlot: _withdraw_slot,
+        TellRun: _tell_run,
+        TellRest: _tell_rest,
         Quiesce: _quiesce,
         Reject: _reply,
         Reply: _reply,

@@ -26,7 +26,7 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled, current_task, wai
 from blazen_trio.context import Context
 from blazen_trio.core.annotations import without_partial
 from blazen_trio.core.calls import Call
-from blazen_trio.core.messages import AbortRequested, StepFailed, StepInterrupted, StepSucceeded
+from blazen_trio.core.messages import StepFailed, StepInterrupted, StepSucceeded
 from blazen_trio.core.results import check_yielded, read_result
 from blazen_trio.core.status import RunStatus
 from blazen_trio.core.steps import StepKind
@@ -134,7 +134,7 @@ class Worker:
     def _abandon(self) -> None:
         """The whole run was cancelled from outside: it is over, also for a body that shields itself and waits."""
         now = self.runner.clock()
-        self.runner.feed(AbortRequested(now, "cancelled from outside"))
+        self.runner.cancelled_from_outside()
         if self.call is not None:
             self._tell(StepInterrupted(self.call, now))
 

@@ -3,20 +3,21 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
+import attrs
 import trio
 
 from blazen_trio.block import RunBlock
-from blazen_trio.codec import Codec
+from blazen_trio.codec import Codec, codec_of
 from blazen_trio.core.definition import OptionKeywords, WorkflowDefinition, WorkflowOptions
 from blazen_trio.core.description import WorkflowDescription, describe, to_mermaid
-from blazen_trio.core.events import Event, StartEvent
 from blazen_trio.core.state import new_state
-from blazen_trio.core.steps import Step
+from blazen_trio.core.steps import Step, StepOptions
 from blazen_trio.run import WorkflowResult
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.runner import Runner
 from blazen_trio.session_refs.saving import Deserializers
 from blazen_trio.snapshot import WorkflowSnapshot, restore
+from blazen_trio.sub_workflow import EventClasses, InputMapper, OutputMapper, start_event, sub_workflow_step
 from blazen_trio.worker import let_interrupt
 
 
@@ -46,10 +47,9 @@ class Workflow(WorkflowDefinition):
 
     def __init__(self, name: str, steps: Iterable[Step], **options: Unpack[OptionKeywords]) -> None:
         super().__init__(name, steps, WorkflowOptions(**options))
-        state_types = [] if self.options.state_type is None else [self.options.state_type]
         for plan in self.plans:
             let_interrupt(plan.step.function)
-        self.codec: Codec = Codec(self.event_classes.values(), state_types)
+        self.codec: Codec = codec_of(self)
 
     async def run(self, input: object = None, *, metadata: Mapping[str, Any] | None = None) -> WorkflowResult:
         """Run to the end; a checkpoint. ``input`` becomes a ``StartEvent`` unless it is an event.
@@ -100,8 +100,41 @@ class Workflow(WorkflowDefinition):
             runner.use_session_refs(restored.refs, is_owner=True)
         return RunBlock(self, runner, None)
 
+    def as_step(
+        self,
+        accepts: EventClasses,
+        emits: EventClasses,
+        input: InputMapper | None = None,
+        output: OutputMapper | None = None,
+        **options: Unpack[StepOptions],
+    ) -> Step:
+        """A step for another workflow that runs this one, to its end, for each event.
+
+        The run inside shares the stream, the usage, the session refs and the questions of the run around it, is paused
+        and aborted with it, and stands in its snapshot where it is. It has its own state, timeout and retries. Its
+        steps are named ``name/step`` on the stream. Events do not cross the boundary by themselves.
+
+        Args:
+            accepts: the event class that starts a call, or several.
+            emits: the event class that ``output`` gives, or several.
+            input: gives the input of ``run`` for an event; by default the event's fields as a dict. May be async.
+            output: gives the event for a ``WorkflowResult``; by default ``emits(**result)``. May be async; ``None``
+                emits nothing.
+            options: those of ``step``: ``name`` (by default this workflow's), ``timeout``, ``retry`` and so on. A
+                repeated attempt begins a new run, under the same ids.
+
+        Raises:
+            TypeError: what is no event class, or an option that does not exist.
+        """
+        name = options.get("name", self.name)
+        return sub_workflow_step(self, name, (accepts, emits), (input, output)).with_options(**options)
+
+    def with_options(self, options: WorkflowOptions) -> "Workflow":
+        """The same steps under other options."""
+        return Workflow(self.name, self.steps, **attrs.asdict(options, recurse=False))
+
     def _block(self, start: object, metadata: Mapping[str, Any] | None, *, is_attended: bool) -> RunBlock:
-        event = start if isinstance(start, Event) else StartEvent(start)
+        event = start_event(start)
         state = new_state(self, new_run_id(), is_attended=is_attended)
         if metadata is not None and not isinstance(metadata, Mapping):
             raise TypeError(f"metadata= is a mapping for ctx.metadata, not {metadata!r}")

@@ -38,6 +38,7 @@ WORKFLOWS = {
     "WorkflowResult",
     "WorkflowRun",
     "WorkflowSnapshot",
+    "parallel_step",
     "step",
 }
 SESSION_REFS = {

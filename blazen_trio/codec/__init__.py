@@ -17,6 +17,7 @@ From the top down; a file imports only from those below it:
 
 from blazen_trio.codec.codec import BUILT_IN_EVENTS as BUILT_IN_EVENTS
 from blazen_trio.codec.codec import Codec as Codec
+from blazen_trio.codec.codec import codec_of as codec_of
 from blazen_trio.codec.plain import DecodeError as DecodeError
 from blazen_trio.codec.plain import Plain as Plain
 from blazen_trio.codec.text import from_json as from_json

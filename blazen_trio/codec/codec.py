@@ -11,12 +11,14 @@ Each way is exact or an error. A codec never changes after it was made, so threa
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
+from weakref import WeakKeyDictionary
 
 from blazen_trio.codec.classes import Classes
 from blazen_trio.codec.plain import INT_MAX, INT_MIN, DecodeError, Plain
 from blazen_trio.codec.records import Shapes
 from blazen_trio.codec.values import ENCODERS, TAGS
 from blazen_trio.codec.walkers import SCALARS, Reader, Refused, Writer, flat_copy
+from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.errors import EncodeError, EventDecodeError
 from blazen_trio.core.events import (
     DynamicEvent,
@@ -143,3 +145,21 @@ def _event_parts(plain: Plain) -> tuple[str, Plain]:
     if type(name) is not str or len(name) > _NAME_LENGTH_MAX:
         raise EventDecodeError("?", "event_type", f"expected a string of at most {_NAME_LENGTH_MAX} characters")
     return name, plain["data"]
+
+
+_codecs: Final[WeakKeyDictionary[WorkflowDefinition, Codec]] = WeakKeyDictionary()
+
+
+def codec_of(definition: WorkflowDefinition) -> Codec:
+    """The codec of a workflow: for its event classes and its ``state_type``; made when first asked for.
+
+    Raises:
+        TypeError: an annotation of an event class cannot be resolved.
+        ValueError: two classes have one name.
+    """
+    codec = _codecs.get(definition)
+    if codec is None:
+        state_type = definition.options.state_type
+        codec = Codec(definition.event_classes.values(), [] if state_type is None else [state_type])
+        _codecs[definition] = codec
+    return codec

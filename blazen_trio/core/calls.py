@@ -213,6 +213,7 @@ class CallRecord:
         fan_out: the scope of what it emits in lists.
         waits: how many of its tasks wait for an event or an answer.
         asks: how many of them for an answer.
+        asked: request ids of the questions that it asked.
         first_at: when its first attempt was started, known from its first failure on.
         sent: events it sent or yielded, in order.
         written: events it wrote to the stream, in order.
@@ -229,6 +230,7 @@ class CallRecord:
     fan_out: "Scope | None" = None
     waits: int = 0
     asks: int = 0
+    asked: tuple[str, ...] = ()
     first_at: float | None = None
     sent: list[Event] = attrs.Factory(list)
     written: list[Event] = attrs.Factory(list)

@@ -24,7 +24,7 @@ from blazen_trio.core.messages import (
 )
 from blazen_trio.core.outcomes import put_back
 from blazen_trio.core.records import is_closed
-from blazen_trio.core.status import RunStatus
+from blazen_trio.core.status import Rest, RunStatus
 
 
 def started(machine: Dispatcher, message: RunStarted) -> None:
@@ -83,6 +83,8 @@ def resumed_from_snapshot(machine: Dispatcher, message: RunResumed) -> None:
     state = machine.state
     machine.now = message.at
     state.wall_offset = message.wall_offset
+    if state.nesting is not None:
+        state.nesting.rest = Rest.BUSY
     if state.outcome is not None:
         machine.is_stopped = True
         machine.effects.append(Finish(state.outcome))

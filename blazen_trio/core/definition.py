@@ -66,6 +66,8 @@ class WorkflowDefinition:
         plans: what the engine needs of each step, in the order of ``steps``; last that of ``input_handler``, if any.
         routing: where events go.
         has_timeouts: whether any step has a timeout of its own.
+        children: by plan index, the workflows that run inside calls; their questions are answered by ``input_handler``
+            unless they have one of their own.
         recoveries: by plan index, the step that takes its failures.
         expected: by plan index, the joins (their indexes) that each of its fan-outs must run.
         event_classes: by wire name, all event classes that the workflow mentions.
@@ -87,6 +89,11 @@ class WorkflowDefinition:
         problems += definition_problems(name, self.steps, options, self.routing)
         if problems:
             raise WorkflowValidationError(name, tuple(problems))
+        self.children: Mapping[int, WorkflowDefinition] = {
+            plan.index: plan.step.child.answered_by(options.input_handler)
+            for plan in self.plans
+            if plan.step.child is not None
+        }
         self.recoveries: tuple[StepPlan | None, ...] = tuple(map(self.routing.recovery_of, self.plans))
         announced = ({*plan.fan_types} - {Event} for plan in self.plans)  # of "any event" the run sees what comes
         self.has_timeouts: bool = any(plan.timeout_s is not None for plan in self.plans)
@@ -94,6 +101,16 @@ class WorkflowDefinition:
         self.event_classes: Mapping[str, type[Event]] = {
             each.event_type: each for each in named_classes(self.steps, options) if each is not Event
         }
+
+    def with_options(self, options: WorkflowOptions) -> "WorkflowDefinition":
+        """The same steps under other options."""
+        return WorkflowDefinition(self.name, self.steps, options)
+
+    def answered_by(self, handler: InputHandler | None) -> "WorkflowDefinition":
+        """This workflow, with ``handler`` for its questions unless it has one of its own."""
+        if handler is None or self.options.input_handler is not None:
+            return self
+        return self.with_options(attrs.evolve(self.options, input_handler=handler))
 
 
 def _handler_steps(handler: InputHandler | None) -> tuple[Step, ...]:

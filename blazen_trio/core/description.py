@@ -17,9 +17,11 @@ INPUT: Final = "input"
 
 @attrs.frozen
 class Node:
-    """A step (``kind`` is ``step``, ``join`` or ``recovery``), or an end: ``start``, ``stop``, ``outside``, ``input``.
+    """A step or an end of the graph.
 
-    An end is named after its kind, in brackets if a step has that name.
+    The ``kind`` of a step is ``step``, ``join``, ``recovery`` or ``workflow`` (one that runs another workflow), that of
+    an end ``start``, ``stop``, ``outside`` or ``input``. An end is named after its kind, in brackets if a step has that
+    name.
     """
 
     name: str
@@ -59,6 +61,7 @@ def describe(definition: WorkflowDefinition) -> WorkflowDescription:
 
 def _node(plan: StepPlan) -> Node:
     kind = "join" if plan.is_join else "recovery" if plan.is_recovery else "step"
+    kind = kind if plan.step.child is None else "workflow"
     accepts = tuple(each.event_type for each in plan.step.accepts)
     emits = tuple(each.event_type for each in dict.fromkeys((*plan.step.emits, *plan.step.sends)))
     return Node(plan.name, kind, accepts, emits)
@@ -113,6 +116,7 @@ _SHAPES: Final = {
     "step": ("[", "]"),
     "join": ("[[", "]]"),
     "recovery": ("{{", "}}"),
+    "workflow": ("[/", "\\]"),
     START: ("([", "])"),
     STOP: ("([", "])"),
     OUTSIDE: (">", "]"),

@@ -209,7 +209,7 @@ class Dispatcher(Scheduler):
             return
         question_id = derive_id(origin.parent, origin.place, len(state.lanes))
         asked_at = Origin(question_id, 0, origin.scope, origin.order, origin.recoveries)
-        state.questions[event.request_id] = Question(event, asked_at)
+        state.ask(Question(event, asked_at, state))
         origin.scope.active += 1
         state.alive += 1
         state.asking += 1

@@ -1,6 +1,6 @@
 """What the runner shall do: effects of the machine, in the imperative, carried out in the order given."""
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
@@ -9,7 +9,10 @@ from blazen_trio.core.events import Event
 from blazen_trio.core.ids import format_id
 from blazen_trio.core.mailbox import Waiter
 from blazen_trio.core.publication import StreamItem
-from blazen_trio.core.status import RunStatus
+from blazen_trio.core.status import Rest, RunStatus
+
+if TYPE_CHECKING:
+    from blazen_trio.core.state import RunState
 
 StartStep: TypeAlias = Call
 """Run a call's step function, once, and tell how it ended: a call among the effects is itself the order to run it.
@@ -100,6 +103,21 @@ class WithdrawSlot:
 
 
 @attrs.define(eq=False)
+class TellRun:
+    """Feed a message to a run inside this one: to its runner, or if it has none now, to its machine."""
+
+    run: "RunState"
+    message: Any
+
+
+@attrs.define(eq=False)
+class TellRest:
+    """Tell the run around this one how this one rests now."""
+
+    rest: Rest
+
+
+@attrs.define(eq=False)
 class Quiesce:
     """Nothing runs now: let those go on who wait for the pause."""
 
@@ -147,6 +165,8 @@ Effect: TypeAlias = (
     | CancelCalls
     | RequestSlot
     | WithdrawSlot
+    | TellRun
+    | TellRest
     | Quiesce
     | Reject
     | Reply

@@ -1,11 +1,12 @@
 """A run's own life: its clock, coming to rest, stalling, and its end."""
 
 from blazen_trio.core.calls import Call
-from blazen_trio.core.effects import CancelCalls, ClearDeadline, Finish, Outcome, Quiesce, SetDeadline
+from blazen_trio.core.effects import CancelCalls, ClearDeadline, Finish, Outcome, Quiesce, SetDeadline, TellRest
 from blazen_trio.core.errors import EventLimitError, RunStalledError, WorkflowError
 from blazen_trio.core.events import Event
 from blazen_trio.core.reporting import Reporter
-from blazen_trio.core.status import RunStatus
+from blazen_trio.core.state import RunState
+from blazen_trio.core.status import Rest, RunStatus
 
 RUNNING, PAUSED, AWAITING_INPUT = RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.AWAITING_INPUT
 """As globals: reading a member of an enum class costs ten times as much in Python 3.11."""
@@ -23,13 +24,28 @@ class Lifetime(Reporter):
             return
         if state.alive == 0 and state.senders == 0:
             self.fail(RunStalledError(state.last_step, self._open_joins(), state.run_id))
-        elif not state.is_attended and (state.parked or state.questions) and self._is_hopeless():
+        elif not state.is_attended and (state.parked or state.asks) and self._is_hopeless():
             self._nobody_helps()
         elif state.status is PAUSED:
             if len(state.running) == state.parked:
                 self.effects.append(Quiesce())
         elif state.questions or state.status is AWAITING_INPUT:
             self._mind_questions()
+        if state.nesting is not None and state.outcome is None:
+            self._tell_rest()
+
+    def _tell_rest(self) -> None:
+        """Let the run around this one know when it changes whether that one has to wait for this one."""
+        state, nesting = self.state, self.state.nesting
+        assert nesting is not None
+        rest = Rest.BUSY
+        if state.alive == state.asking > 0:
+            rest = Rest.ASKING
+        elif state.status is PAUSED and len(state.running) == state.parked:
+            rest = Rest.QUIET
+        if rest is not nesting.rest:
+            nesting.rest = rest
+            self.effects.append(TellRest(rest))
 
     def _open_joins(self) -> tuple[str, ...]:
         return tuple(self.definition.plans[index].name for index in self.state.root.collected or ())
@@ -45,26 +61,38 @@ class Lifetime(Reporter):
             self.start_clock()
 
     def _is_hopeless(self) -> bool:
-        """Whether everything waits for what comes from outside, in a run that nobody outside has a handle of."""
+        """Whether everything waits for what comes from outside, in a run that nobody outside has a handle of.
+
+        The questions of a run inside another one are shown there. So it may hope for an answer, but for no event.
+        """
         state = self.state
-        questions = state.questions.values()
-        if state.alive > state.parked + sum(question.call is None for question in questions):
+        is_inside = state.nesting is not None
+        if is_inside and (state.asks or state.children or state.status is PAUSED):
+            return False
+        questions = () if is_inside else state.questions.values()
+        routed = sum(question.call is None and question.run is state for question in questions)
+        if state.alive > state.parked + routed:
             return False
         waiters = [] if state.mailbox is None else state.mailbox.waiters()
         return all(question.is_final for question in questions) and all(waiter.is_final for waiter in waiters)
 
     def _nobody_helps(self) -> None:
         state = self.state
-        if state.questions:
+        self.fail(RunStalledError(state.last_step, (), state.run_id, self._what_is_missing()))
+
+    def _what_is_missing(self) -> str:
+        state = self.state
+        if state.questions and state.nesting is None:
             request_id, question = next(iter(state.questions.items()))
-            what = f"an answer to {question.event.prompt!r} (request_id {request_id!r})"
-            remedy = "set input_handler=, or use start() and respond_to_input()"
-        else:
-            assert state.mailbox is not None
-            what = f"a {state.mailbox.waiters()[0].event_class.event_type}"
-            remedy = "let another step send it, or use start() and send_event()"
-        detail = f"it waits for {what}, which nobody can give to a run of Workflow.run(); {remedy}"
-        self.fail(RunStalledError(state.last_step, (), state.run_id, detail))
+            return (
+                f"it waits for an answer to {question.event.prompt!r} (request_id {request_id!r}), which nobody can "
+                "give to a run of Workflow.run(); set input_handler=, or use start() and respond_to_input()"
+            )
+        assert state.mailbox is not None
+        what = f"it waits for a {state.mailbox.waiters()[0].event_class.event_type}, which nobody can give to a run"
+        if state.nesting is not None:
+            return f"{what} inside another one; let another step of its workflow send it, or ask with request_input()"
+        return f"{what} of Workflow.run(); let another step send it, or use start() and send_event()"
 
     def start_clock(self) -> None:
         """Running time counts from now on."""
@@ -86,7 +114,8 @@ class Lifetime(Reporter):
     def complete(self, event: Event) -> None:
         """The run has its result."""
         self.note("workflow_completed", event_type=type(event).event_type)
-        self.publish(event)
+        if self.state.nesting is None:  # on a stream a StopEvent is the last thing, and that of the run around goes on
+            self.publish(event)
         self._finish(Outcome(RunStatus.COMPLETED, event=event))
 
     def fail(
@@ -112,7 +141,27 @@ class Lifetime(Reporter):
         if state.running:
             self.effects.append(CancelCalls(tuple(state.running)))
         state.running.clear()
+        for child in state.runs_inside():
+            self.close_questions(child)
+        state.children = None
+        if state.nesting is not None:
+            self.close_questions(state)
         self.effects.append(Finish(outcome))
+
+    def drop_child(self, call: Call) -> RunState | None:
+        """Forget the run inside a call whose attempt is over, and what it asked; give it, if there was one."""
+        child = self.state.children.pop(call, None) if self.state.children else None
+        if child is not None:
+            for run in (child, *child.runs_inside()):
+                self.close_questions(run)
+        return child
+
+    @staticmethod
+    def close_questions(run: RunState) -> None:
+        """Nobody needs to answer what this run asks any more."""
+        questions = run.questions.items() if run.asks else ()
+        for request_id in [request_id for request_id, question in questions if question.run is run]:
+            run.close_question(request_id)
 
     def undo(self, call: Call) -> None:
         """Take back what an attempt did to the run's values, usage and collectors."""

@@ -8,13 +8,14 @@ Each message class has one handler; the handlers of one idea stand together:
 ``records``      what calls do while they run: values, stream items, usage, ``once``, collectors
 ``inbox``        events that calls or outsiders send, and calls that wait for events
 ``questions``    what people are asked and answer
+``children``     runs inside this one: what they tell it
 ``controls``     start, pause, resume, abort, time-out, hold
 ===============  ==================================================================================
 """
 
 from typing import Final
 
-from blazen_trio.core import controls, inbox, outcomes, questions, records
+from blazen_trio.core import children, controls, inbox, outcomes, questions, records
 from blazen_trio.core.dispatch import Dispatcher, Handlers
 from blazen_trio.core.effects import Effect
 from blazen_trio.core.messages import Message
@@ -24,6 +25,7 @@ HANDLERS: Final[Handlers] = {
     **records.HANDLERS,
     **inbox.HANDLERS,
     **questions.HANDLERS,
+    **children.HANDLERS,
     **controls.HANDLERS,
 }
 

@@ -11,6 +11,7 @@ import attrs
 from blazen_trio.core.calls import Call
 from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent, UsageEvent
 from blazen_trio.core.mailbox import Waiter
+from blazen_trio.core.status import Rest
 
 
 @attrs.frozen(eq=False)
@@ -166,6 +167,35 @@ class ProgressReported:
 
     call: Call
     event: ProgressEvent
+    at: float
+
+
+@attrs.define(eq=False)
+class ChildStarted:
+    """A call began a run inside this one with an event."""
+
+    call: Call
+    event: Event
+
+
+@attrs.define(eq=False)
+class ChildPublished:
+    """The run inside a call published an event; the rest tells what call did it there, if it was one."""
+
+    call: Call
+    event: Event
+    source_step: str | None
+    call_id: int | None
+    attempt: int | None
+    at: float
+
+
+@attrs.define(eq=False)
+class ChildRested:
+    """The run inside a call came to rest, or went on."""
+
+    call: Call
+    rest: Rest
     at: float
 
 
@@ -337,6 +367,9 @@ Message: TypeAlias = (
     | AnswerKept
     | UsageReported
     | ProgressReported
+    | ChildStarted
+    | ChildPublished
+    | ChildRested
     | EventCollected
     | EventAwaited
     | EventWanted

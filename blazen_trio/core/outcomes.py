@@ -52,14 +52,18 @@ def _commit(machine: Dispatcher, call: Call) -> None:
     for event in record.usage:
         state.usage += TokenUsage.from_event(event)
         state.cost_usd += event.cost_usd or 0.0
+    child = machine.drop_child(call)
+    if child is not None:
+        state.usage += child.usage_total()
+        state.cost_usd += child.cost_total_usd()
     _withdraw_questions(machine, call)
 
 
 def _withdraw_questions(machine: Dispatcher, call: Call) -> None:
     """Nobody needs to answer what a call asked that is over."""
-    questions = machine.state.questions
-    for request_id in [name for name, question in questions.items() if question.call is call]:
-        del questions[request_id]
+    for request_id in () if call.record is None else call.record.asked:
+        if request_id in machine.state.questions:
+            machine.state.close_question(request_id)
 
 
 def _emit(machine: Dispatcher, call: Call, result: Event | list[Event] | tuple[Event, ...] | None) -> None:
@@ -89,6 +93,7 @@ def failed(machine: Dispatcher, message: StepFailed) -> None:
         record.first_at = call.begun_at
     machine.take_off(call)
     machine.undo(call)
+    machine.drop_child(call)
     state.last_step = call.step_name
     machine.note("step_failed", call, error=failure.error)
     if failure.passes:

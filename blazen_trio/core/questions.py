@@ -4,14 +4,16 @@ Rules of this file:
 
 * Every question has its own id. One id is asked once in a run; an answer never answers two.
 * The same answer given again is accepted and ignored; a different one is an error.
-* A call that is repeated finds its question still open, or its answer in its record: nobody is asked twice.
+* A call that is repeated finds its question still open, or its answer in its record or, if the run that it was in was
+  begun anew, among the answers of all: nobody is asked twice.
+* The questions of runs inside a run are shown and answered there; each is told to the run that asked.
 """
 
 from typing import Final
 
 from blazen_trio.core.calls import Origin
 from blazen_trio.core.dispatch import Dispatcher, Handlers
-from blazen_trio.core.effects import Reject, WakeTask
+from blazen_trio.core.effects import Reject, TellRun, WakeTask
 from blazen_trio.core.errors import (
     AnswerConflictError,
     InputRequestExistsError,
@@ -31,13 +33,18 @@ def input_requested(machine: Dispatcher, message: InputRequested) -> None:
     if is_late(machine, call):
         return
     machine.now = message.at
+    if event.request_id in state.answered:
+        answer = call.recorded().answers[event.request_id] = state.answered[event.request_id]
+        machine.effects.append(WakeTask(message.token, answer))
+        return
     question = state.questions.get(event.request_id)
-    if question is None and event.request_id not in state.answered:
+    if question is None:
         origin = Origin(call.id, 0, call.scope, call.order, call.recoveries)
-        question = Question(event, origin, call=call)
-        state.questions[event.request_id] = question
+        question = Question(event, origin, state, call)
+        state.ask(question)
+        call.recorded().asked += (event.request_id,)
         machine.announce_question(event, call)
-    if question is None or question.call is not call:
+    if question.call is not call:
         machine.effects.append(Reject(InputRequestExistsError(event.request_id, state.run_id)))
         return
     question.token, question.is_final = message.token, message.is_final
@@ -53,7 +60,8 @@ def input_withdrawn(machine: Dispatcher, message: InputWithdrawn) -> None:
     if asker is not message.call or state.outcome is not None:
         return
     machine.now = message.at
-    state.questions.pop(message.request_id, None)
+    if question is not None:
+        state.close_question(message.request_id)
     if message.call in state.running:
         machine.unpark(message.call, is_question=True)
     machine.settle()
@@ -68,8 +76,12 @@ def input_answered(machine: Dispatcher, message: InputAnswered) -> None:
         return
     if message.request_id in state.answered:
         return
+    asker = state.questions[message.request_id].run
+    if asker is not state:
+        machine.effects.append(TellRun(asker, message))
+        return
     machine.now = message.at
-    question = state.questions.pop(message.request_id)
+    question = state.close_question(message.request_id)
     state.answered[message.request_id] = message.response
     machine.note("input_received", question.call, data={"request_id": message.request_id})
     if question.call is None:

@@ -54,13 +54,17 @@ class Reporter:
 
     def publish(self, event: Event, call: Call | None = None) -> None:
         """Put an event on the stream, with the next number."""
+        if call is None:
+            self.publish_from(event, None, None, None)
+        else:
+            self.publish_from(event, call.plan.name, call.id, call.attempt)
+
+    def publish_from(self, event: Event, source_step: str | None, call_id: int | None, attempt: int | None) -> None:
+        """Put an event on the stream that came from this call, of this run or of one inside it."""
         state = self.state
         state.seq = seq = state.seq + 1
         timestamp = self.now + state.wall_offset
-        if call is None:
-            self.effects.append(Publish(seq, timestamp, event))
-        else:
-            self.effects.append(Publish(seq, timestamp, event, call.plan.name, call.id, call.attempt))
+        self.effects.append(Publish(seq, timestamp, event, source_step, call_id, attempt))
 
     def note(
         self,
@@ -86,8 +90,8 @@ class Reporter:
             more = {**(data or {}), **({} if attempt is None else {"attempt": attempt})}
             entry = HistoryEvent(state.history_seq, at, kind, step_name, event_type, duration_ms, error, more)
             state.history.append(entry)
-        lifecycle = LIFECYCLE_KINDS.get(kind)
-        if self.is_observed and lifecycle is not None:
+        lifecycle = LIFECYCLE_KINDS.get(kind) if self.is_observed else None
+        if lifecycle is not None and not (state.nesting is not None and kind.startswith("workflow_")):
             self.publish(LifecycleEvent(lifecycle, step_name, event_type, attempt, duration_ms, error), call)
 
 

@@ -86,23 +86,23 @@ class Scheduler(Lifetime):
         state = self.state
         state.parked -= 1
         state.asking -= record.asks == record.waits
-        for question in state.questions.values() if record.asks else ():
-            if question.call is call:
-                question.token = None  # nobody waits there until the repeated call asks again
+        for request_id in record.asked if record.asks else ():
+            if request_id in state.questions:
+                state.questions[request_id].token = None  # nobody waits there until the repeated call asks again
         record.waits = record.asks = 0
         for waiter in () if state.mailbox is None else state.mailbox.waiters_of(call):
             self.mailbox().remove_waiter(waiter)
 
     def park(self, call: Call, *, is_question: bool) -> None:
         """A task of the call waits for an event or an answer."""
-        self._count_wait(call.recorded(), 1, int(is_question))
+        self.count_waits(call.recorded(), 1, int(is_question))
 
     def unpark(self, call: Call, *, is_question: bool) -> None:
         """A task of the call waits no longer."""
-        self._count_wait(call.recorded(), -1, -int(is_question))
+        self.count_waits(call.recorded(), -1, -int(is_question))
 
-    def _count_wait(self, record: CallRecord, waits: int, asks: int) -> None:
-        """Count the call among those that are parked, and those that only ask, by what its tasks wait for now."""
+    def count_waits(self, record: CallRecord, waits: int, asks: int) -> None:
+        """So many more tasks of a call wait, so many of them for answers: count those that are parked, or only ask."""
         state = self.state
         state.parked -= record.waits > 0
         state.asking -= record.asks == record.waits > 0

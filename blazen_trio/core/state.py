@@ -3,7 +3,7 @@
 # (in attrs.Factory(dict): dict[X, Y] would say it, but makes each run 0.1 us slower per field)
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import attrs
@@ -13,11 +13,12 @@ from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.effects import Outcome, WakeTask
 from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent
 from blazen_trio.core.history import HistoryEvent
+from blazen_trio.core.ids import format_id
 from blazen_trio.core.limits import HISTORY_EVENTS_MAX
 from blazen_trio.core.mailbox import Mailbox
 from blazen_trio.core.scopes import Scope
 from blazen_trio.core.shared_state import SharedState
-from blazen_trio.core.status import RunStatus
+from blazen_trio.core.status import Rest, RunStatus
 from blazen_trio.core.usage import TokenUsage
 
 NO_USAGE: Final = TokenUsage()
@@ -29,12 +30,14 @@ class Question:
 
     Attributes:
         origin: that of the answer.
+        run: whose question it is; not always that of the whole tree.
         token: the runner's own name for the task that waits.
         is_final: nothing but an answer lets the call go on: no deadline, no other task of the step.
     """
 
     event: InputRequestEvent
     origin: Origin
+    run: "RunState"
     call: Call | None = None
     token: Any = None
     is_final: bool = True
@@ -51,8 +54,24 @@ class Emission:
 
 
 @attrs.define(eq=False)
+class Nesting:
+    """What a run knows of being inside a call of another run.
+
+    Attributes:
+        definition: of its workflow.
+        rest: what the run around it was told last.
+    """
+
+    definition: WorkflowDefinition
+    rest: Rest = Rest.BUSY
+
+
+@attrs.define(eq=False)
 class RunState:
     """A run's queues, running calls, timers, questions, fan-outs, values and counters.
+
+    ``questions`` and ``answered`` are those of the whole tree: all runs inside one run share two dicts, so that a
+    request id is asked once among them, and an answer finds its question whichever of them asked.
 
     Attributes:
         lanes: by step, in the order of registration: what runs and what waits for a slot.
@@ -66,7 +85,11 @@ class RunState:
         is_attended: somebody holds the run's handle and can answer questions.
         is_held: a lossless subscriber is so far behind that nothing is started.
         senders: channels into the run that are open: while there is one it cannot stall.
+        questions: the open questions, by request id, oldest first.
         answered: the answers given so far, by request id.
+        asks: how many of the open questions are its own.
+        children: runs inside this one, by the calls that they run in: of workflows that are steps here.
+        nesting: what it knows of the run around it, if it is inside one.
         emitted: events routed so far.
         consumed: events that are done with: their call succeeded, or a waiting call got them.
         late: what came of calls that did not count any more.
@@ -93,6 +116,9 @@ class RunState:
     held_wakes: dict[str, tuple[Call, WakeTask]] = attrs.Factory(dict)
     questions: dict[str, Question] = attrs.Factory(dict)
     answered: dict[str, object] = attrs.Factory(dict)
+    asks: int = 0
+    children: dict[Call, "RunState"] | None = None
+    nesting: Nesting | None = None
     collectors: dict[tuple[int, type[Event]], list[tuple[Call, Event]]] = attrs.Factory(dict)
     mailbox: Mailbox | None = None
     values: SharedState = attrs.Factory(SharedState)
@@ -126,18 +152,38 @@ class RunState:
         mail = 0 if self.mailbox is None else self.mailbox.size
         return self.alive + self.queued + self.kept + mail
 
+    def ask(self, question: Question) -> None:
+        """Open a question of this run."""
+        self.questions[question.event.request_id] = question
+        self.asks += 1
+
+    def close_question(self, request_id: str) -> Question:
+        """Nobody needs to answer it any more; there must be one."""
+        question = self.questions.pop(request_id)
+        question.run.asks -= 1
+        return question
+
+    def runs_inside(self) -> "Iterator[RunState]":
+        """The runs inside this one, at any depth, each after the one around it."""
+        for child in (self.children or {}).values():
+            yield child
+            yield from child.runs_inside()
+
     def usage_total(self) -> TokenUsage:
-        """What finished calls used, and what running ones used so far."""
+        """What finished calls used, and what running ones and the runs inside used so far."""
         total = self.usage
         for call in self.running:
             for event in () if call.record is None else call.record.usage:
                 total += TokenUsage.from_event(event)
+        for child in (self.children or {}).values():
+            total += child.usage_total()
         return total
 
     def cost_total_usd(self) -> float:
-        """What finished calls cost, and running ones so far."""
+        """What finished calls cost, and running ones and the runs inside so far."""
         records = [call.record for call in self.running if call.record is not None]
-        return self.cost_usd + sum(event.cost_usd or 0.0 for record in records for event in record.usage)
+        own = self.cost_usd + sum(event.cost_usd or 0.0 for record in records for event in record.usage)
+        return own + sum(child.cost_total_usd() for child in (self.children or {}).values())
 
 
 def new_state(definition: WorkflowDefinition, run_id: str, *, is_attended: bool = True) -> RunState:
@@ -147,3 +193,16 @@ def new_state(definition: WorkflowDefinition, run_id: str, *, is_attended: bool 
     if definition.options.collect_history:
         state.history = deque(maxlen=HISTORY_EVENTS_MAX)
     return state
+
+
+def new_child_state(around: RunState, call: Call, definition: WorkflowDefinition) -> RunState:
+    """The state of a run that has not begun, inside a call of another one.
+
+    Its id comes from that call, so a repeated call has a run of the same id inside: what is done once by idempotency
+    keys is done once. It keeps no history: nobody has a handle to ask for it.
+    """
+    child = new_state(definition, f"{around.run_id}/{format_id(call.id)}", is_attended=False)
+    child.questions, child.answered = around.questions, around.answered
+    child.nesting = Nesting(definition)
+    child.history = None
+    return child

@@ -1,4 +1,4 @@
-"""The statuses of a run."""
+"""The statuses of a run, and how a run inside another one rests."""
 
 import enum
 from typing import Final
@@ -22,6 +22,18 @@ class RunStatus(enum.Enum):
     def is_end(self) -> bool:
         """Whether the run is over."""
         return self in _ENDS
+
+
+class Rest(enum.Enum):
+    """What a run inside another one keeps that one from.
+
+    ``QUIET``: nothing of it runs, so a pause need not wait for it. ``ASKING``: it has only questions left, so the clock
+    of the run around it may stand still.
+    """
+
+    BUSY = "busy"
+    QUIET = "quiet"
+    ASKING = "asking"
 
 
 _ENDS: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.ABORTED})

@@ -8,13 +8,16 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypedDict, Unpack, overload
 
 import attrs
 
 from blazen_trio.core.annotations import Emits, Signature, read_signature, without_partial
 from blazen_trio.core.events import Event, StepFailedEvent, is_event_class
 from blazen_trio.core.retry import RetryConfig
+
+if TYPE_CHECKING:
+    from blazen_trio.core.definition import WorkflowDefinition
 
 StepFunction: TypeAlias = Callable[..., Any]
 
@@ -86,6 +89,7 @@ class Step:
         max_recoveries: recoveries for one line of descent.
         sends: event classes that calls send through ``ctx.send_event`` beside what they return.
         is_join: whether the event parameter is ``list[E]``.
+        child: the workflow that runs inside each call (``Workflow.as_step``), or ``None``.
     """
 
     name: str
@@ -100,6 +104,7 @@ class Step:
     max_recoveries: int = DEFAULT_MAX_RECOVERIES
     sends: tuple[type[Event], ...] = attrs.field(default=(), converter=_classes)
     is_join: bool = False
+    child: "WorkflowDefinition | None" = attrs.field(default=None, repr=False)
     kind: str = attrs.field(default=StepKind.ASYNC, repr=False)
     signature: Signature | None = attrs.field(default=None, repr=False)
 
@@ -109,7 +114,7 @@ class Step:
 
     def __get__(self, instance: object, owner: type | None = None) -> "Step":
         """A step in a class body is a method: on an instance it is bound to it."""
-        if instance is None:
+        if instance is None or not hasattr(self.function, "__get__"):
             return self
         signature = None if self.signature is None else attrs.evolve(self.signature, is_unbound=False)
         return attrs.evolve(self, function=self.function.__get__(instance, owner), signature=signature)

@@ -5,26 +5,29 @@ whatever the snapshot holds.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from blazen_trio.codec import Codec, DecodeError, Plain
+from blazen_trio.codec import Codec, DecodeError, Plain, codec_of
+from blazen_trio.core.calls import Call
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.errors import EventDecodeError, SnapshotCorruptError, SnapshotMismatchError
 from blazen_trio.core.events import ProgressEvent
+from blazen_trio.core.ids import format_id
 from blazen_trio.core.limits import HISTORY_EVENTS_MAX
-from blazen_trio.core.state import RunState, new_state
+from blazen_trio.core.state import RunState, new_child_state, new_state
 from blazen_trio.core.status import RunStatus
 from blazen_trio.core.usage import TokenUsage
 from blazen_trio.session_refs import SessionRefRegistry
 from blazen_trio.session_refs.saving import Deserializers
 from blazen_trio.snapshot.fields import Fields, checked_count
-from blazen_trio.snapshot.format import COUNTERS, ENGINE, USER
+from blazen_trio.snapshot.format import COUNTERS, ENGINE, USER, VERSION
 from blazen_trio.snapshot.outcomes import read_outcome
 from blazen_trio.snapshot.refs import RefReader
 from blazen_trio.snapshot.snapshot import WorkflowSnapshot, check_version
-from blazen_trio.snapshot.work_reader import WorkReader
+from blazen_trio.snapshot.work_reader import LiveValue, WorkReader
 
 
 @attrs.frozen
@@ -72,24 +75,66 @@ def _restored(
     deserializers: Deserializers | None,
 ) -> RestoredRun:
     snapshot.check()
-    if snapshot.children:
-        raise DecodeError("runs inside this one, where none can be", "children")
-    options, is_verified = definition.options, snapshot.is_verified
-    refs = RefReader(snapshot.session_refs, options, deserializers, is_verified=is_verified)
+    refs = RefReader(snapshot.session_refs, definition.options, deserializers, is_verified=snapshot.is_verified)
     state = new_state(definition, snapshot.run_id)
-    state.elapsed_s = snapshot.elapsed
-    state.seq = checked_count(snapshot.stream_position, "stream_position")
-    _read_values(definition, codec, snapshot, state)
-    reader = WorkReader(definition, state, codec, now, refs.value)
-    _read_work(reader, snapshot)
-    state.usage, state.cost_usd = _read_usage(Fields(snapshot.usage, "usage"), codec)
-    metadata = Fields(snapshot.metadata, "metadata")
-    _read_engine(Fields(metadata.value(ENGINE), metadata.at(ENGINE)), snapshot.status, state, codec, reader)
-    user = {key: codec.from_plain(each) for key, each in metadata.members(USER).items()}
-    metadata.end()
-    if state.history is not None:
-        state.history = deque(snapshot.history or (), maxlen=HISTORY_EVENTS_MAX)
+    user = _Restorer(now, refs.value).fill(definition, codec, snapshot, state)
     return RestoredRun(state, user, refs.finish())
+
+
+@attrs.frozen
+class _Restorer:
+    """Restores a run and those inside it: what is the same for all of them."""
+
+    now: float
+    live: LiveValue
+
+    def fill(
+        self, definition: WorkflowDefinition, codec: Codec, snapshot: WorkflowSnapshot, state: RunState
+    ) -> dict[str, Any]:
+        """Fill a state that was just made; gives the caller's metadata."""
+        state.elapsed_s = snapshot.elapsed
+        state.seq = checked_count(snapshot.stream_position, "stream_position")
+        _read_values(definition, codec, snapshot, state)
+        reader = WorkReader(definition, state, codec, self.now, self.live)
+        _read_work(reader, snapshot)
+        for key, plain in snapshot.children.items():
+            self._read_child(state, reader.call_of_child(key), definition.children, plain)
+        state.usage, state.cost_usd = _read_usage(Fields(snapshot.usage, "usage"), codec)
+        metadata = Fields(snapshot.metadata, "metadata")
+        _read_engine(Fields(metadata.value(ENGINE), metadata.at(ENGINE)), snapshot.status, state, codec, reader)
+        user = {key: codec.from_plain(each) for key, each in metadata.members(USER).items()}
+        metadata.end()
+        if state.history is not None:
+            state.history = deque(snapshot.history or (), maxlen=HISTORY_EVENTS_MAX)
+        return user
+
+    def _read_child(
+        self, around: RunState, call: Call, children: Mapping[int, WorkflowDefinition], plain: Plain
+    ) -> None:
+        """The run inside a call."""
+        definition = children[call.plan.index]
+        child = new_child_state(around, call, definition)
+        try:
+            snapshot = _child_snapshot(plain, definition, child)
+            self.fill(definition, codec_of(definition), snapshot, child)
+        except DecodeError as error:
+            raise error.within(f"children[{format_id(call.id)!r}].") from None
+        call.recorded()
+        around.children = around.children or {}
+        around.children[call] = child
+
+
+def _child_snapshot(plain: Plain, definition: WorkflowDefinition, child: RunState) -> WorkflowSnapshot:
+    """The snapshot of a run inside another one; what only the outermost has is not there."""
+    snapshot = WorkflowSnapshot.from_fields(Fields(plain, "snapshot"))
+    if snapshot.workflow_name != definition.name:
+        what = f"inside it is a run of workflow {snapshot.workflow_name[:60]!r}, not of {definition.name!r}"
+        raise SnapshotMismatchError(what, child.run_id)
+    if (snapshot.version, snapshot.run_id) != (VERSION, child.run_id):
+        raise DecodeError("not the run inside this call", "run_id")
+    if snapshot.session_refs or snapshot.history is not None or snapshot.signature is not None:
+        raise DecodeError("session refs, history and signature stand in the outermost run")
+    return snapshot
 
 
 def _read_work(reader: WorkReader, snapshot: WorkflowSnapshot) -> None:

@@ -27,6 +27,7 @@ from blazen_trio.core.errors import (
 from blazen_trio.core.events import InputRequestEvent
 from blazen_trio.core.history import HistoryEvent
 from blazen_trio.core.status import RunStatus
+from blazen_trio.snapshot.blazen import is_of_blazen, translated
 from blazen_trio.snapshot.fields import Fields, checked, checked_list, checked_number, checked_object, checked_seconds
 from blazen_trio.snapshot.format import VERSION
 
@@ -101,11 +102,11 @@ class WorkflowSnapshot:
 
     def to_json(self) -> str:
         """The snapshot as compact JSON."""
-        return plain_to_json(self._to_plain())
+        return plain_to_json(self.to_plain())
 
     def to_msgpack(self) -> bytes:
         """The snapshot as MessagePack."""
-        return plain_to_msgpack(self._to_plain())
+        return plain_to_msgpack(self.to_plain())
 
     def sign(self, key: bytes | str) -> Self:
         """A copy that is signed with a secret key (HMAC-SHA256); ``from_json(text, verify_key=key)`` takes no other."""
@@ -128,7 +129,9 @@ class WorkflowSnapshot:
 
     @classmethod
     def from_json(cls, text: str | bytes, *, verify_key: bytes | str | None = None) -> Self:
-        """Read JSON. With a ``verify_key`` the text must be signed with it, and be as it was signed.
+        """Read JSON: of this library or of Blazen, which becomes a snapshot of this format.
+
+        With a ``verify_key`` the text must be signed with it, and be as it was signed.
 
         Raises:
             SnapshotCorruptError: it is no snapshot, or damaged.
@@ -167,7 +170,8 @@ class WorkflowSnapshot:
 
     # --- Plain data ---------------------------------------------------------------------------------------------------
 
-    def _to_plain(self) -> dict[str, Plain]:
+    def to_plain(self) -> dict[str, Plain]:
+        """The snapshot as plain data, not copied: what ``to_json`` writes."""
         plain: dict[str, Plain] = {
             "version": self.version,
             "workflow_name": self.workflow_name,
@@ -185,14 +189,20 @@ class WorkflowSnapshot:
     def _from_plain(cls, plain: Plain) -> Self:
         if type(plain) is not dict or "version" not in plain:
             raise SnapshotCorruptError("it is no snapshot: expected an object with a version")
-        check_version(plain["version"])
         try:
-            return cls._from_fields(Fields(plain, "snapshot"))
+            current = translated(plain) if is_of_blazen(plain) else plain
+            check_version(current["version"])
+            return cls.from_fields(Fields(current, "snapshot"))
         except DecodeError as error:
             raise SnapshotCorruptError(str(error)) from None
 
     @classmethod
-    def _from_fields(cls, fields: Fields) -> Self:
+    def from_fields(cls, fields: Fields) -> Self:
+        """Read the fields of what ``to_plain`` gave, whose version was looked at.
+
+        Raises:
+            DecodeError: one is not what it must be.
+        """
         history = fields.value("history")
         snapshot = cls(
             version=fields.value("version"),

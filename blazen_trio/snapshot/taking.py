@@ -4,20 +4,21 @@ What cannot be encoded is an ``EncodeError`` that names its place; the run does 
 in the run now.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import attrs
 
-from blazen_trio.codec import Codec, Plain
+from blazen_trio.codec import Codec, Plain, codec_of
 from blazen_trio.core.definition import WorkflowDefinition
-from blazen_trio.core.state import RunState
+from blazen_trio.core.ids import format_id
+from blazen_trio.core.state import Question, RunState
 from blazen_trio.session_refs import SessionRefRegistry
 from blazen_trio.snapshot.format import COUNTERS, ENGINE, USER, VERSION
 from blazen_trio.snapshot.outcomes import write_outcome
 from blazen_trio.snapshot.refs import RefWriter
 from blazen_trio.snapshot.snapshot import WorkflowSnapshot
-from blazen_trio.snapshot.work_writer import WorkWriter, safe_text
+from blazen_trio.snapshot.work_writer import LiveKey, WorkWriter, safe_text
 
 
 def take(
@@ -29,7 +30,7 @@ def take(
     *,
     refs: SessionRefRegistry | None = None,
 ) -> WorkflowSnapshot:
-    """The run as it is at the time ``now`` of its clock.
+    """The run as it is at the time ``now`` of its clock, with the runs inside it.
 
     ``refs`` are its session refs, if it has any; they are not changed.
 
@@ -39,41 +40,78 @@ def take(
         SessionRefsNotSerializableError: by the workflow's policy.
     """
     ref_writer = RefWriter(refs, definition.options)
-    writer = WorkWriter(definition.plans, state, codec, now, ref_writer.key)
-    is_over = state.outcome is not None
-    pending = _NOTHING_PENDING if is_over else writer.pending_events()
-    requests = _NOTHING_ASKED if is_over else writer.input_requests()
-    snapshot = WorkflowSnapshot(
-        version=VERSION,
-        workflow_name=safe_text(definition.name, "the workflow's name"),
-        run_id=safe_text(state.run_id, "run_id"),
-        timestamp=now + state.wall_offset,
-        status=state.status,
-        elapsed=state.elapsed_s + (0.0 if state.running_since is None else now - state.running_since),
-        context_state=_values(state),
-        pending_events=pending,
-        input_requests=requests,
-        collected_events=_NOTHING_COLLECTED if is_over else writer.collected_events(),  # last, see there
-        timers={} if is_over else writer.timers(),
-        children={},
-        session_refs={},
-        usage=_usage(state, codec),
-        metadata={
-            USER: {
-                safe_text(key, "metadata"): codec.to_plain(each, f"metadata[{key!r}]") for key, each in metadata.items()
-            },
-            ENGINE: _engine(state, codec, writer),
-        },
-        history=None if state.history is None else tuple(state.history),
-        stream_position=state.seq,
-    )
+    taker = _Taker(now, ref_writer.key, _by_run(state.questions.values()))
+    snapshot = taker.take(definition, state, codec, metadata)
     saved = ref_writer.write()  # last: only then all objects in events are known, and here users' code runs
     return attrs.evolve(snapshot, session_refs=saved) if saved else snapshot
 
 
-_NOTHING_PENDING: dict[str, Plain] = {"steps": {}, "retrying": [], "queue": [], "mail": {}}
-_NOTHING_ASKED: dict[str, Plain] = {"open": [], "answered": {}}
-_NOTHING_COLLECTED: dict[str, Plain] = {"scopes": [{"joined_inside": [], "collected": {}}], "collectors": []}
+def _by_run(questions: Iterable[Question]) -> dict[RunState, list[Question]]:
+    by_run: dict[RunState, list[Question]] = {}
+    for question in questions:
+        by_run.setdefault(question.run, []).append(question)
+    return by_run
+
+
+@attrs.frozen
+class _Taker:
+    """Takes a run and those inside it: what is the same for all of them."""
+
+    now: float
+    live: LiveKey
+    questions: Mapping[RunState, Sequence[Question]]
+
+    def take(
+        self, definition: WorkflowDefinition, state: RunState, codec: Codec, metadata: Mapping[str, Any]
+    ) -> WorkflowSnapshot:
+        """One run, without session refs."""
+        writer = WorkWriter(definition.plans, state, codec, self.now, self.live)
+        return WorkflowSnapshot(
+            version=VERSION,
+            workflow_name=safe_text(definition.name, "the workflow's name"),
+            run_id=safe_text(state.run_id, "run_id"),
+            timestamp=self.now + state.wall_offset,
+            status=state.status,
+            elapsed=state.elapsed_s + (0.0 if state.running_since is None else self.now - state.running_since),
+            context_state=_values(state),
+            **self._work(state, writer),
+            session_refs={},
+            usage=_usage(state, codec),
+            metadata={USER: _user(metadata, codec), ENGINE: _engine(state, codec, writer)},
+            history=None if state.history is None else tuple(state.history),
+            stream_position=state.seq,
+        )
+
+    def _work(self, state: RunState, writer: WorkWriter) -> dict[str, Any]:
+        """What is left to do; nothing once the run is over."""
+        if state.outcome is not None:
+            return _NOTHING_TO_DO
+        return {
+            "pending_events": writer.pending_events(),
+            "input_requests": writer.input_requests(self.questions.get(state, ())),
+            "collected_events": writer.collected_events(),  # last of these, see there
+            "timers": writer.timers(),
+            "children": {format_id(call.id): self._child(child) for call, child in (state.children or {}).items()},
+        }
+
+    def _child(self, state: RunState) -> Plain:
+        assert state.nesting is not None
+        definition = state.nesting.definition
+        return self.take(definition, state, codec_of(definition), {}).to_plain()
+
+
+_NOTHING_TO_DO: Final[dict[str, dict[str, Plain]]] = {
+    "pending_events": {"steps": {}, "retrying": [], "queue": [], "mail": {}},
+    "input_requests": {"open": [], "answered": {}},
+    "collected_events": {"scopes": [{"joined_inside": [], "collected": {}}], "collectors": []},
+    "timers": {},
+    "children": {},
+}
+
+
+def _user(metadata: Mapping[str, Any], codec: Codec) -> dict[str, Plain]:
+    """What the caller gave; runs inside have it from the outermost."""
+    return {safe_text(key, "metadata"): codec.to_plain(each, f"metadata[{key!r}]") for key, each in metadata.items()}
 
 
 def _values(state: RunState) -> dict[str, Plain]:

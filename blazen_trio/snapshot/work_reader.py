@@ -241,14 +241,17 @@ class WorkReader:
     def questions(self, fields: Fields) -> None:
         """Open questions, and the answers that were given."""
         state = self._state
-        state.answered = {key: self._codec.from_plain(each) for key, each in fields.members("answered").items()}
+        answered = fields.members("answered")
+        if answered and state.nesting is not None:
+            raise DecodeError("answers stand in the outermost run", fields.at("answered"))
+        state.answered.update({key: self._codec.from_plain(each) for key, each in answered.items()})
         for each in fields.objects("open"):
             question = self._question(each)
             each.end()
             request_id = question.event.request_id
             if request_id in state.questions or request_id in state.answered:
                 raise DecodeError(f"the question {request_id[:60]!r} stands there twice", each.where)
-            state.questions[request_id] = question
+            state.ask(question)
         fields.end()
 
     def _question(self, fields: Fields) -> Question:
@@ -257,13 +260,14 @@ class WorkReader:
             raise DecodeError("not a question", fields.where)
         if fields.has("call"):
             call = self._call_of(fields.text("call"), fields.where)
-            return Question(event, Origin(call.id, 0, call.scope, call.order, call.recoveries), call=call)
+            call.recorded().asked += (event.request_id,)
+            return Question(event, Origin(call.id, 0, call.scope, call.order, call.recoveries), self._state, call)
         origin = self._origin(fields)
         self._claim(origin.parent)
         origin.scope.active += 1
         self._state.alive += 1
         self._state.asking += 1
-        return Question(event, origin)
+        return Question(event, origin, self._state)
 
     def collectors(self, collected: Fields) -> None:
         """The buffers of ``collect_events``."""
@@ -297,6 +301,13 @@ class WorkReader:
         for number, scope in enumerate(self._scopes[1:], 1):
             if not scope.active:
                 raise DecodeError("nothing of the fan-out is left, so it would never end", f"scopes[{number}]")
+
+    def call_of_child(self, text: str) -> Call:
+        """The call that a run is inside of; its step must run a workflow."""
+        call = self._call_of(text, "children")
+        if call.plan.index not in self._definition.children:
+            raise SnapshotMismatchError(f"step {call.step_name!r} ran a workflow and does not here", self._state.run_id)
+        return call
 
     # --- Words --------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import trio
 from blazen_trio.block import RunBlock
 from blazen_trio.core.effects import Effect
 from blazen_trio.core.events import Event, StartEvent
+from blazen_trio.core.machine import Machine
 from blazen_trio.core.messages import Message
 from blazen_trio.core.state import RunState, new_state
 from blazen_trio.run_ids import new_run_id
@@ -27,18 +28,21 @@ Listener = Callable[[Runner, Message, Sequence[Effect]], None]
 class WatchedRunner(Runner):
     """A runner that tells a listener of each message."""
 
-    __slots__ = ()
+    __slots__ = ("_listen",)
 
     def __init__(self, workflow: Workflow, state: RunState, metadata: dict[str, Any] | None, listen: Listener) -> None:
+        self._listen = listen
         super().__init__(workflow, state, workflow.codec, metadata)
-        handle = self.machine.handle
+
+    def decider(self, machine: Machine) -> Callable[[Message], list[Effect]]:
+        """What decides, and tells the listener; of runs inside this one, too."""
 
         def handle_and_tell(message: Message) -> list[Effect]:
-            effects = handle(message)
-            listen(self, message, effects)
+            effects = machine.handle(message)
+            self._listen(self, message, effects)
             return effects
 
-        self._decide = handle_and_tell
+        return handle_and_tell
 
 
 def begin(workflow: Workflow, input: object, listen: Listener) -> tuple[Runner, RunBlock]:

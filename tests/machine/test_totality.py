@@ -13,6 +13,7 @@ from blazen_trio.core.events import InputRequestEvent, ProgressEvent, StartEvent
 from blazen_trio.core.machine import HANDLERS, Machine
 from blazen_trio.core.mailbox import Waiter
 from blazen_trio.core.state import new_state
+from blazen_trio.core.status import Rest
 from tests.budget import share
 from tests.machine.programs import WORK, Letter, Program, Stray, programs
 
@@ -74,6 +75,10 @@ class Chaos:
             "unbegun": tuple(self.calls[which % len(self.calls) :][:2]),
             "reason": None,
             "is_observed": bool(kind % 2),
+            "source_step": (None, "inner")[kind % 2],
+            "call_id": which,
+            "attempt": 1,
+            "rest": list(Rest)[kind % 3],
             "wall_offset": 0.0,
         }
         return cls(**{field.name: known[field.name] for field in cls.__attrs_attrs__})
