@@ -13,7 +13,7 @@ did.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -38,6 +38,11 @@ _A_LITTLE_S: Final = 1e-6
 _SHOWN_MAX: Final = 5
 """So many lines about one law."""
 
+Path: TypeAlias = tuple[tuple[int, int], ...]
+"""A call: its id and its attempt (or ``_ANY``), behind those of the calls that its run is inside of."""
+
+_ANY: Final = 0
+
 
 @attrs.frozen
 class Place:
@@ -54,7 +59,7 @@ class Place:
 class Item:
     """Something that a call wrote to the stream."""
 
-    call: int
+    call: Path
     text: str
 
 
@@ -76,23 +81,28 @@ class Diary:
     deeds: list[str] = attrs.Factory(list[str])
     items: list[Item] = attrs.Factory(list[Item])
     numbers: list[int] = attrs.Factory(list[int])
-    finished: set[int] = attrs.Factory(set[int])
+    finished: set[Path] = attrs.Factory(set[Path])
     seq: int = 0
     entries: int = 0
     elapsed_s: float = 0.0
     history: tuple[HistoryEvent, ...] = ()
-    _late: int | None = None
+    _late: dict[RunState, int] = attrs.Factory(dict[RunState, int])
 
-    def note(self, runner: Runner, message: Message, effects: Sequence[Effect]) -> None:
-        """Something happened in the run."""
-        state = runner.state
-        was_late, self._late = self._late, state.late
-        if was_late in (None, state.late) and not any(isinstance(each, Reject) for each in effects):
-            self._note_deed(message, state)
-        self.numbers += [each.seq for each in effects if isinstance(each, Publish)]
+    def note(self, runner: Runner, state: RunState, message: Message, effects: Sequence[Effect]) -> None:
+        """Something happened in the run, or in one inside of it, whose state that is."""
+        was_late = self._late.get(state, state.late)
+        self._late[state] = state.late
+        path = path_of(runner.state, state)
+        if path is not None and was_late == state.late and not any(isinstance(each, Reject) for each in effects):
+            self._note_deed(message, state, path)
+        if state is runner.state:
+            self.numbers += [each.seq for each in effects if isinstance(each, Publish)]
+            self._note_position(runner)
+
+    def _note_position(self, runner: Runner) -> None:
+        state, now = runner.state, runner.clock()
         self.seq, self.entries = (self.numbers or [self.seq])[-1], state.history_seq
-        since = runner.clock() if state.running_since is None else state.running_since
-        self.elapsed_s = state.elapsed_s + runner.clock() - since
+        self.elapsed_s = state.elapsed_s + now - (now if state.running_since is None else state.running_since)
         if state.outcome is not None:
             self.history = tuple(state.history or ())
 
@@ -100,34 +110,48 @@ class Diary:
         """How far the run has come."""
         return Place(len(self.deeds), len(self.items), self.seq, self.entries, self.elapsed_s)
 
-    def _note_deed(self, message: Message, state: RunState) -> None:
-        deed = _deed(message, state)
+    def _note_deed(self, message: Message, state: RunState, path: Path) -> None:
+        deed = _deed(message, state, path)
         if deed is not None:
             self.deeds.append(deed)
         if isinstance(message, StepSucceeded):
-            self.finished.add(message.call.id)
+            call = message.call
+            self.finished |= {(*path, (call.id, attempt)) for attempt in (call.attempt, _ANY)}
         elif isinstance(message, StreamWritten):
-            self.items.append(Item(message.call.id, f"step {message.call.step_name!r} wrote {message.event!r}"))
+            call = message.call
+            self.items.append(Item((*path, (call.id, _ANY)), f"step {call.step_name!r} wrote {message.event!r}"))
 
 
-def _deed(message: Message, state: RunState) -> str | None:
+def path_of(around: RunState, state: RunState) -> Path | None:
+    """The calls that a run is inside of, from the outside in; ``None`` if it is not inside of this one any more."""
+    if state is around:
+        return ()
+    for call, child in (around.children or {}).items():
+        path = path_of(child, state)
+        if path is not None:
+            return ((call.id, call.attempt), *path)
+    return None
+
+
+def _deed(message: Message, state: RunState, path: Path) -> str | None:
     """What a message that counted tells of, if it is something that must not be done again."""
     match message:
         case StepSucceeded(call=call):
-            return f"{_words(call)} finished"
+            return f"{_words(call, path)} finished"
         case StepFailed(call=call):
             attempt = call.attempt - (call in state.timers)  # it counts the next one already
-            return f"attempt {attempt} of {_words(call)} failed"
+            return f"attempt {attempt} of {_words(call, path)} failed"
         case OnceRecorded(call=call, name=name):
-            return f"{_words(call)} did what is recorded as {name!r}"
+            return f"{_words(call, path)} did what is recorded as {name!r}"
         case InputAnswered(request_id=request_id) | AnswerKept(request_id=request_id):
             return f"question {request_id} was answered"
         case _:
             return None
 
 
-def _words(call: Call) -> str:
-    return f"call {format_id(call.id)} of step {call.step_name!r}"
+def _words(call: Call, path: Path) -> str:
+    around = [f", in attempt {attempt} of call {format_id(each)}" for each, attempt in reversed(path)]
+    return f"call {format_id(call.id)} of step {call.step_name!r}{''.join(around)}"
 
 
 # --- The laws ---------------------------------------------------------------------------------------------------------
@@ -174,5 +198,10 @@ def _differently_written(whole: Diary, place: Place, resumed: Diary) -> list[str
     ]
 
 
-def _written(items: Iterable[Item], finished: set[int]) -> Counter[str]:
-    return Counter(item.text for item in items if item.call in finished)
+def _written(items: Iterable[Item], finished: set[Path]) -> Counter[str]:
+    return Counter(item.text for item in items if all(around in finished for around in _around(item.call)))
+
+
+def _around(path: Path) -> Iterable[Path]:
+    """The call itself, and each that it is inside of."""
+    return (path[:count] for count in range(1, len(path) + 1))

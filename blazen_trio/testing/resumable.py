@@ -20,6 +20,7 @@ from blazen_trio.core.effects import Effect
 from blazen_trio.core.errors import EncodeError, SessionRefError, SnapshotError
 from blazen_trio.core.ids import format_id
 from blazen_trio.core.messages import Message
+from blazen_trio.core.state import RunState
 from blazen_trio.runner import Runner
 from blazen_trio.session_refs.saving import Deserializers
 from blazen_trio.snapshot import WorkflowSnapshot
@@ -143,9 +144,9 @@ async def record(workflow: Workflow, input: object, answers: Answers) -> Recordi
     """An uninterrupted run, saved at each point."""
     people, recording = People(answers), Recording()
 
-    def listen(runner: Runner, message: Message, effects: Sequence[Effect]) -> None:
+    def listen(runner: Runner, state: RunState, message: Message, effects: Sequence[Effect]) -> None:
         people.notice(runner)
-        recording.diary.note(runner, message, effects)
+        recording.diary.note(runner, state, message, effects)
         recording.take(runner, message)
 
     began = trio.current_time()
@@ -199,9 +200,9 @@ async def _live_on(snapshot: WorkflowSnapshot, conditions: Conditions, diary: Di
     """The rest of a run, written to the diary; ``seconds`` is how long the whole one took."""
     people = People(conditions.answers)
 
-    def listen(runner: Runner, message: Message, effects: Sequence[Effect]) -> None:
+    def listen(runner: Runner, state: RunState, message: Message, effects: Sequence[Effect]) -> None:
         people.notice(runner)
-        diary.note(runner, message, effects)
+        diary.note(runner, state, message, effects)
 
     runner, block = go_on(conditions.make(), snapshot, listen, conditions.deserializers)
     await live(block, people, seconds * _TIMES_AS_LONG + _SECONDS_MORE)

@@ -21,8 +21,9 @@ from blazen_trio.session_refs.saving import Deserializers
 from blazen_trio.snapshot import WorkflowSnapshot, restore
 from blazen_trio.workflow import Workflow
 
-Listener = Callable[[Runner, Message, Sequence[Effect]], None]
-"""Is told: whose message, which, and what the machine decided."""
+Listener = Callable[[Runner, RunState, Message, Sequence[Effect]], None]
+"""Is told: the run, the state of that whose message it is (this run, or one inside of it), the message, and what was
+decided."""
 
 
 class WatchedRunner(Runner):
@@ -39,7 +40,7 @@ class WatchedRunner(Runner):
 
         def handle_and_tell(message: Message) -> list[Effect]:
             effects = machine.handle(message)
-            self._listen(self, message, effects)
+            self._listen(self, machine.state, message, effects)
             return effects
 
         return handle_and_tell

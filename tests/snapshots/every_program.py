@@ -8,6 +8,7 @@
                    generators and sends that are repeated, running time, long timers, recoveries of recoveries, races,
                    stalls
 ``live_programs``  objects in ``Live`` fields, session refs that are pickled or give their bytes
+``sub_workflows``  runs inside of runs: their state, questions, retries and failures, two levels of them, in parallel
 =================  ====================================================================================================
 """
 
@@ -20,10 +21,11 @@ from blazen_trio.testing import assert_resumable
 from tests.snapshots.live_programs import LIVE_PROGRAMS
 from tests.snapshots.more_programs import MORE_PROGRAMS
 from tests.snapshots.programs import PROGRAMS, Program
+from tests.snapshots.sub_workflows import SUB_WORKFLOWS
 
 Make = Callable[[], Program]
 
-EVERY_PROGRAM: Final[tuple[Make, ...]] = (*PROGRAMS, *MORE_PROGRAMS, *LIVE_PROGRAMS)
+EVERY_PROGRAM: Final[tuple[Make, ...]] = (*PROGRAMS, *MORE_PROGRAMS, *LIVE_PROGRAMS, *SUB_WORKFLOWS)
 
 ALONE: Final = tuple(make for make in EVERY_PROGRAM if make().is_alone)
 """Those that ``assert_resumable`` can run: nobody outside does more than answer."""

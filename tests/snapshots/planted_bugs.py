@@ -24,7 +24,7 @@ from blazen_trio.snapshot import restore, taking
 from blazen_trio.snapshot.restoring import RestoredRun
 from blazen_trio.snapshot.work_writer import WorkWriter
 from blazen_trio.testing import NotResumableError, living, watching
-from tests.snapshots import more_programs, programs
+from tests.snapshots import more_programs, programs, sub_workflows
 from tests.snapshots.every_program import ALONE, Make, check
 
 Patch = pytest.MonkeyPatch
@@ -46,6 +46,7 @@ KEEN: tuple[Make, ...] = (
     more_programs.recoveries_that_run_out,
     more_programs.lists_where_one_might_be,
     programs.waits,
+    sub_workflows.a_run_for_each_item,
 )
 """Programs that find much; they are tried first."""
 
@@ -289,6 +290,11 @@ def _(patch: Patch) -> None:
         return {key: list(entries) for key, entries in writer._state.collectors.items()}
 
     patch.setattr(WorkWriter, "_buffers", buffers)
+
+
+@restored("a run inside another one begins anew")
+def _(state: RunState) -> None:
+    state.children = None
 
 
 # --- Mail and questions -----------------------------------------------------------------------------------------------
