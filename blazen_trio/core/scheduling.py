@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from blazen_trio.core.calls import Batch, Call, CallRecord, Lane
+from blazen_trio.core.calls import Batch, Call, CallRecord, Lane, Order
 from blazen_trio.core.effects import RequestSlot
 from blazen_trio.core.events import Event
 from blazen_trio.core.ids import JOIN_PLACE, derive_id
@@ -145,13 +145,15 @@ class Scheduler(Lifetime):
         scope.active -= 1
         while scope.active == 0 and scope.parent is not None and self.state.outcome is None:
             parent = scope.parent
-            for join in scope.due_joins():
+            due = scope.due_joins()
+            is_ordered = len(due) > 1 and parent.parent is not None  # no join runs for the run itself, however long
+            for join in due:
                 scope.mark_joined(join)
-                self._call_join(scope, parent, join)
+                self._call_join(scope, parent, join, (*scope.order, join) if is_ordered else scope.order)
             scope = parent
             scope.active -= 1
 
-    def _call_join(self, scope: Scope, parent: Scope, join: int) -> None:
+    def _call_join(self, scope: Scope, parent: Scope, join: int, order: Order) -> None:
         collection = scope.collection(join)
         self.state.kept -= len(collection)
         parent.active += 1
@@ -159,4 +161,4 @@ class Scheduler(Lifetime):
         lane = self.state.lanes[join]
         recoveries = max(scope.recoveries, collection.recoveries)
         call_id = derive_id(scope.id, JOIN_PLACE, join)
-        self.enqueue(lane, Call(lane, collection.in_order(), call_id, parent, scope.order, recoveries))
+        self.enqueue(lane, Call(lane, collection.in_order(), call_id, parent, order, recoveries))

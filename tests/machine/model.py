@@ -48,14 +48,21 @@ class Fan:
 
 @attrs.define(eq=False)
 class Token:
-    """An event in the run: whose child it is, at which place, in which fan-out, and from which item of that."""
+    """An event in the run: whose child it is, at which place, in which fan-out, and from which item of that.
+
+    Where several steps take one item, or several joins stand for one, each adds its number to the item.
+    """
 
     event: Event
     parent_id: int
     place: int
     fan: Fan
-    item: int
+    item: tuple[int, ...]
     recoveries: int
+
+    def of(self, step: int) -> "Token":
+        """The same, for one of several steps."""
+        return attrs.evolve(self, item=(*self.item, step))
 
 
 @attrs.define(eq=False)
@@ -197,13 +204,22 @@ class Model:
         for token in tokens:
             self._route(token)
 
+    def route_queue(self) -> None:
+        """The pause is over: one emission after the other, and after each the joins of the fan-outs that it ends."""
+        while self.queue and self.outcome is None:
+            self.emit(*self.queue.pop(0))
+            self.close_all()
+        self.queue = []
+
     def _route(self, token: Token) -> None:
         cls = type(token.event)
         if self.outcome is not None:
             return
         plain, joins = self.program.takers(cls, is_join=False), self.program.takers(cls, is_join=True)
+        is_shared = len(plain) + len(joins) > 1
         for step in plain:
-            self.call(step, token.event, derive_id(token.parent_id, token.place, step), token)
+            mine = token.of(step) if is_shared else token
+            self.call(step, token.event, derive_id(token.parent_id, token.place, step), mine)
         token.fan.items += [(join, token) for join in joins]
         if cls is InputRequestEvent:
             self._ask(token)
@@ -302,7 +318,7 @@ class Model:
             fan = self.fan_of(work)
             places = range(work.places, work.places + len(result))
             items = zip(places, result, strict=True)
-            self.emit(fan, [Token(event, work.id, n, fan, n, work.recoveries) for n, event in items])
+            self.emit(fan, [Token(event, work.id, n, fan, (n,), work.recoveries) for n, event in items])
         elif result is not None:
             cause = work.token
             self.emit(cause.fan, [Token(result, work.id, work.places, cause.fan, cause.item, work.recoveries)])
@@ -313,7 +329,7 @@ class Model:
         if type(event) not in self.spec(work).fan_types:
             fan.promises.append((type(event),))
         place, work.places = work.places, work.places + 1
-        self.emit(fan, [Token(event, work.id, place, fan, place, work.recoveries)])
+        self.emit(fan, [Token(event, work.id, place, fan, (place,), work.recoveries)])
 
     def fail(self, work: Work, error: Exception, *, now: float, is_retryable: bool, is_violation: bool) -> None:
         """Undone; then retried, recovered, or the end of the run."""
@@ -351,10 +367,14 @@ class Model:
 
     def settle(self) -> None:
         """Close fan-outs that are done, innermost first; then see whether anything is left."""
-        while self.outcome is None and self._close_one():
-            pass
+        self.close_all()
         if self.outcome is None and not self.alive() and not self.senders:
             self.end("failed", RunStalledError)
+
+    def close_all(self) -> None:
+        """Close fan-outs that are done, innermost first."""
+        while self.outcome is None and self._close_one():
+            pass
 
     def _close_one(self) -> bool:
         busy = {fan for each in self.alive() for fan in each.around()}
@@ -379,7 +399,7 @@ class Model:
             tokens = [token for each, token in fan.items if each == join]
             tokens.sort(key=lambda token: token.item)
             recoveries = max([token.recoveries for token in tokens], default=fan.opener.recoveries)
-            place = fan.opener.token
+            place = fan.opener.token.of(join) if len(fan.joined) > 1 else fan.opener.token
             self.call(join, [t.event for t in tokens], derive_id(fan.opener.id, JOIN_PLACE, join), place, recoveries)
 
     def deliver(self) -> list[tuple[Wait, Event]]:
