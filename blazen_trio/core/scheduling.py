@@ -124,17 +124,17 @@ class Scheduler(Lifetime):
             call.scope.active += 1
         return fan_out
 
-    def expect(self, fan_out: Scope, classes: Iterable[type[Event]]) -> None:
-        """Let a fan-out expect the joins of classes that its step did not announce."""
-        joins = self.definition.routing.expected_joins(classes)
-        fan_out.expected = tuple(sorted({*fan_out.expected, *joins}))
+    def expect(self, call: Call, fan_out: Scope, classes: Iterable[type[Event]]) -> None:
+        """Let a call's fan-out expect the joins of classes that its step did not announce, but for that step itself."""
+        joins = set(self.definition.routing.expected_joins(classes)) - {call.plan.index}
+        fan_out.expected = tuple(sorted(joins.union(fan_out.expected)))
 
     def close(self, call: Call) -> None:
         """The call is over for good: it adds nothing more to its scopes."""
         fan_out = call.fan_out
         if fan_out is None and call.plan.opens_fan_out:
             fan_out = self.fan_out_of(call)
-            self.expect(fan_out, call.plan.fan_types)
+            self.expect(call, fan_out, call.plan.fan_types)
         if fan_out is not None:
             self.leave(fan_out)
         self.state.alive -= 1

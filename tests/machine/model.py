@@ -34,7 +34,7 @@ class Fan:
 
     opener: "Work | None" = None
     owner: "Work | None" = None
-    promises: list[tuple[type[Event], ...]] = attrs.Factory(list)
+    promises: list[tuple[int, tuple[type[Event], ...]]] = attrs.Factory(list)
     items: list[tuple[int, "Token"]] = attrs.Factory(list)
     joined: set[int] = attrs.Factory(set)
     is_closed: bool = False
@@ -302,7 +302,7 @@ class Model:
     def fan_of(self, work: Work) -> Fan:
         """The fan-out of what a call emits in lists or sends."""
         if work.fan is None:
-            work.fan = Fan(work, work, [self.spec(work).fan_types])
+            work.fan = Fan(work, work, [(work.step, self.spec(work).fan_types)])
             self.fans.append(work.fan)
         return work.fan
 
@@ -327,7 +327,7 @@ class Model:
         """An event of a call's fan-out, before the call ends."""
         fan = self.fan_of(work)
         if type(event) not in self.spec(work).fan_types:
-            fan.promises.append((type(event),))
+            fan.promises.append((work.step, (type(event),)))
         place, work.places = work.places, work.places + 1
         self.emit(fan, [Token(event, work.id, place, fan, (place,), work.recoveries)])
 
@@ -355,7 +355,7 @@ class Model:
         taken.places, taken.fan = work.places, work.fan
         if taken.fan is not None:
             taken.fan.owner = taken
-            taken.fan.promises.append(self.program.specs[step].fan_types)
+            taken.fan.promises.append((step, self.program.specs[step].fan_types))
 
     def forget_questions(self, work: Work) -> None:
         """Nobody needs to answer what a call asked that is over."""
@@ -393,7 +393,7 @@ class Model:
         assert fan.opener is not None
         inside = [each for each in self.fans if each is not fan and fan in each.around()]
         ran_inside = {join for each in inside for join in each.joined}
-        promised = {join for each in fan.promises for join in self.program.expected_joins(each)}
+        promised = {join for step, each in fan.promises for join in self.program.expected_joins(each) - {step}}
         fan.joined = (promised - ran_inside) | {join for join, _ in fan.items}
         for join in sorted(fan.joined):
             tokens = [token for each, token in fan.items if each == join]
