@@ -216,6 +216,7 @@ async def test_a_join_that_feeds_itself_is_not_called_with_nothing_for_ever(way:
     @step(sends=[Item])
     async def by_hand(items: list[Item]) -> StopEvent | None:
         seen.append(len(items))
+        return None
 
     @step
     async def by_list(items: list[Item]) -> list[Item] | StopEvent:
