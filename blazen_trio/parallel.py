@@ -30,6 +30,10 @@ class ParallelStart(StartEvent, event_type="blazen_trio.ParallelStart"):
     """What the children are given is its ``data``."""
 
 
+class ParallelEnd(StopEvent, event_type="blazen_trio.ParallelEnd"):
+    """Its ``result`` is the list of events that the step emits. Any other ``StopEvent`` is one that a child emitted."""
+
+
 @attrs.frozen(eq=False)
 class _Parallel(SubWorkflow):
     """A sub-workflow that fails as its child did."""
@@ -97,13 +101,13 @@ def _ends(emits: tuple[type[Event], ...], join: Join) -> list[Step]:
     """What ends the workflow: all events are there, or the first; ``[]`` if every child gave ``None``."""
     collected = tuple(cls for cls in emits if not issubclass(cls, StopEvent))
 
-    async def end(events: list[Event]) -> StopEvent:
-        return StopEvent(events)
+    async def end(events: list[Event]) -> ParallelEnd:
+        return ParallelEnd(events)
 
-    async def first(event: Event) -> StopEvent:
-        return StopEvent([event])
+    async def first(event: Event) -> ParallelEnd:
+        return ParallelEnd([event])
 
-    stop = Emits(single=(StopEvent,))
+    stop = Emits(single=(ParallelEnd,))
     ends = [_step(END, end, collected, stop, is_join=True)] if collected else []
     return [_step(FIRST, first, collected, stop), *ends] if join == "first" and collected else ends
 
@@ -121,10 +125,10 @@ def _start(event: Event) -> ParallelStart:
 
 
 def _all_results(result: WorkflowResult) -> list[Event]:
-    return cast("list[Event]", result.result)
+    return cast("ParallelEnd", result.event).result
 
 
 def _first_result(result: WorkflowResult) -> Event | None:
-    if type(result.event) is not StopEvent:
+    if type(result.event) is not ParallelEnd:
         return result.event
-    return cast("list[Event]", result.result)[0] if result.result else None
+    return result.event.result[0] if result.event.result else None

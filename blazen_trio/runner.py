@@ -402,7 +402,12 @@ class Runner:
 
     def _on_observed(self, is_observed: bool) -> None:  # noqa: FBT001 - a callback with one argument
         for runner in (self, *self.live.values()):
-            runner.post(ObservationChanged(is_observed))
+            runner.observe(is_observed=is_observed)
+
+    def observe(self, *, is_observed: bool) -> None:
+        """Somebody began to read the stream, or the last one went."""
+        if is_observed is not self.machine.is_observed:
+            self.post(ObservationChanged(is_observed))
 
     def _on_held(self, is_held: bool) -> None:  # noqa: FBT001 - a callback with one argument
         if is_held:  # found out while an effect is carried out

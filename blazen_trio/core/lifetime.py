@@ -159,8 +159,7 @@ class Lifetime(Reporter):
     @staticmethod
     def close_questions(run: RunState) -> None:
         """Nobody needs to answer what this run asks any more."""
-        questions = run.questions.items() if run.asks else ()
-        for request_id in [request_id for request_id, question in questions if question.run is run]:
+        for request_id in tuple(run.asks):
             run.close_question(request_id)
 
     def undo(self, call: Call) -> None:

@@ -60,10 +60,12 @@ class Nesting:
     Attributes:
         definition: of its workflow.
         rest: what the run around it was told last.
+        session: its live objects by name (``ctx.session``), which outlive an interruption; never saved.
     """
 
     definition: WorkflowDefinition
     rest: Rest = Rest.BUSY
+    session: dict[str, Any] = attrs.Factory(dict)
 
 
 @attrs.define(eq=False)
@@ -87,7 +89,7 @@ class RunState:
         senders: channels into the run that are open: while there is one it cannot stall.
         questions: the open questions, by request id, oldest first.
         answered: the answers given so far, by request id.
-        asks: how many of the open questions are its own.
+        asks: the request ids of those open questions that are its own.
         children: runs inside this one, by the calls that they run in: of workflows that are steps here.
         nesting: what it knows of the run around it, if it is inside one.
         emitted: events routed so far.
@@ -116,7 +118,7 @@ class RunState:
     held_wakes: dict[str, tuple[Call, WakeTask]] = attrs.Factory(dict)
     questions: dict[str, Question] = attrs.Factory(dict)
     answered: dict[str, object] = attrs.Factory(dict)
-    asks: int = 0
+    asks: dict[str, None] = attrs.Factory(dict)
     children: dict[Call, "RunState"] | None = None
     nesting: Nesting | None = None
     collectors: dict[tuple[int, type[Event]], list[tuple[Call, Event]]] = attrs.Factory(dict)
@@ -155,12 +157,12 @@ class RunState:
     def ask(self, question: Question) -> None:
         """Open a question of this run."""
         self.questions[question.event.request_id] = question
-        self.asks += 1
+        self.asks[question.event.request_id] = None
 
     def close_question(self, request_id: str) -> Question:
         """Nobody needs to answer it any more; there must be one."""
         question = self.questions.pop(request_id)
-        question.run.asks -= 1
+        del question.run.asks[request_id]
         return question
 
     def runs_inside(self) -> "Iterator[RunState]":

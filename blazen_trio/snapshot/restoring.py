@@ -116,7 +116,9 @@ class _Restorer:
         child = new_child_state(around, call, definition)
         try:
             snapshot = _child_snapshot(plain, definition, child)
-            self.fill(definition, codec_of(definition), snapshot, child)
+            user = self.fill(definition, codec_of(definition), snapshot, child)
+            if user or child.senders:
+                raise DecodeError("metadata and channels are those of the outermost run", "metadata")
         except DecodeError as error:
             raise error.within(f"children[{format_id(call.id)!r}].") from None
         call.recorded()
