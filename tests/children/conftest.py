@@ -1,4 +1,4 @@
-"""Every story here runs on a clock that starts at 0 and jumps over waiting, so that sleeping costs nothing."""
+"""Every story here runs on a clock that starts at 0 and jumps over waiting; one that waits for ever fails."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 HERE = Path(__file__).parent
+SECONDS_MAX = 1e7
 
 
 def run_on_jumping_clock(
@@ -17,7 +18,11 @@ def run_on_jumping_clock(
     clock: trio.abc.Clock | None = None,
     instruments: Sequence[trio.abc.Instrument] = (),
 ) -> object:
-    return trio.run(main, clock=clock or MockClock(autojump_threshold=0), instruments=instruments)
+    async def in_time() -> object:
+        with trio.fail_after(SECONDS_MAX):
+            return await main()
+
+    return trio.run(in_time, clock=clock or MockClock(autojump_threshold=0), instruments=instruments)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

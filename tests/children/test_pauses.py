@@ -1,5 +1,6 @@
 """A pause of a run is one of all runs inside it, and whatever ends it leaves nothing of them."""
 
+import contextlib
 import gc
 from collections import Counter
 from collections.abc import Mapping
@@ -16,13 +17,14 @@ from blazen_trio import (
     RunStatus,
     StartEvent,
     StopEvent,
+    UnknownInputRequestError,
     Workflow,
     WorkflowRun,
     parallel_step,
     step,
 )
 from blazen_trio.child_runner import ChildRunner
-from tests.children.programs import PROGRAMS, doubling, one_child
+from tests.children.programs import PROGRAMS, doubling, one_child, parallel_first, parallel_of_parallel
 from tests.children.stories import (
     Answer,
     Crash,
@@ -118,6 +120,7 @@ async def test_a_call_that_begins_its_run_during_the_pause_begins_it_paused() ->
 
 
 async def test_who_goes_on_before_the_interrupting_pause_is_over_loses_nothing() -> None:
+    @step
     async def clean_up_slowly(event: StartEvent) -> StopEvent:
         begun.append(trio.current_time())
         try:
@@ -128,15 +131,22 @@ async def test_who_goes_on_before_the_interrupting_pause_is_over_loses_nothing()
             raise
         return StopEvent({"number": 2})
 
+    @step
+    async def end_at_once(event: StartEvent) -> None:
+        begun.append(trio.current_time())
+        await trio.sleep(5)
+
     begun: list[float] = []
-    async with parent_of(child_of(clean_up_slowly)).start() as run, trio.open_nursery() as nursery:
+    child = Workflow("child", [clean_up_slowly, end_at_once])
+    async with parent_of(child).start() as run, trio.open_nursery() as nursery:
         await trio.sleep(1)
         nursery.start_soon(run_pause_interrupting, run)
         await trio.sleep(1)
         await run.resume_in_place()
-        assert begun == [0]
+        await trio.sleep(1)
+        assert begun == [0, 0]
         assert (await run.result()).result == 2
-    assert begun == [0, 4]
+    assert begun == [0, 0, 4, 4]
 
 
 async def run_pause_interrupting(run: WorkflowRun) -> None:
@@ -169,20 +179,24 @@ async def test_a_child_that_was_held_and_interrupted_goes_on_when_nobody_holds()
         await trio.sleep(10)
         return StopEvent({"number": 4})
 
-    workflow = parent_of(child_of(write), options={"stream_buffer": 4})
+    workflow = parent_of(child_of(write), options={"stream_buffer": 4, "publish_lifecycle": False})
     async with workflow.start() as run:
         async with run.stream_events(lossless=True):
             await trio.sleep(1)
             await run.pause(interrupt=True)
+            assert run.statistics()["stream"].held
         await run.resume_in_place()
         assert (await run.result()).result == 4
 
 
 # --- At many instants -------------------------------------------------------------------------------------------------
 
+RACES = {parallel_first, parallel_of_parallel}
+"""A pause that lets two racers end makes it a tie."""
+
 
 @pytest.mark.parametrize("interrupt", [False, True])
-@pytest.mark.parametrize("make", PROGRAMS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [each for each in PROGRAMS if each not in RACES], ids=lambda make: make.__name__)
 async def test_a_run_that_is_paused_over_and_over_comes_to_the_same_end(make: Any, interrupt: bool) -> None:
     async def end(period: float | None) -> Any:
         program = make()
@@ -197,15 +211,14 @@ async def test_a_run_that_is_paused_over_and_over_comes_to_the_same_end(make: An
 
     expected = await end(None)
     for period in (0.75, 1.0, 2.5):
-        if interrupt and period < 2.5 and make.__name__ in {"parallel_first", "time_outs", "parallel_of_parallel"}:
-            continue  # who is always begun anew in so short a time never ends, or ends by another's win
         assert await end(period) == expected
 
 
 async def answer_all(run: WorkflowRun, answers: Mapping[str, object]) -> None:
     while not run.status.is_end:
         for each in run.pending_inputs:
-            await run.respond_to_input(each.request_id, answers[each.prompt])
+            with contextlib.suppress(RunClosedError, UnknownInputRequestError):  # by now nobody wants to know
+                await run.respond_to_input(each.request_id, answers[each.prompt])
         await trio.sleep(0.5)
 
 
