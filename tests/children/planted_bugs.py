@@ -136,4 +136,8 @@ BUGS: dict[str, Callable[[], None]] = {
 if __name__ == "__main__":
     BUGS[sys.argv[1]]()
     shown_once = f"{HERE / 'test_every_point.py'}::test_what_was_written_to_the_stream_is_shown_once"
-    sys.exit(pytest.main(["-qx", "-p", "no:cacheprovider", *(str(HERE / name) for name in QUICK), f"{shown_once}[generators]"]))
+    sys.exit(
+        pytest.main(
+            ["-qx", "-p", "no:cacheprovider", *(str(HERE / name) for name in QUICK), f"{shown_once}[generators]"]
+        )
+    )
