@@ -102,10 +102,10 @@ def _ends(emits: tuple[type[Event], ...], join: Join) -> list[Step]:
     collected = tuple(cls for cls in emits if not issubclass(cls, StopEvent))
 
     async def end(events: list[Event]) -> ParallelEnd:
-        return ParallelEnd(events)
+        return ParallelEnd(result=events)
 
     async def first(event: Event) -> ParallelEnd:
-        return ParallelEnd([event])
+        return ParallelEnd(result=[event])
 
     stop = Emits(single=(ParallelEnd,))
     ends = [_step(END, end, collected, stop, is_join=True)] if collected else []
@@ -125,7 +125,7 @@ def _start(event: Event) -> ParallelStart:
 
 
 def _all_results(result: WorkflowResult) -> list[Event]:
-    return cast("ParallelEnd", result.event).result
+    return cast("list[Event]", cast("ParallelEnd", result.event).result)
 
 
 def _first_result(result: WorkflowResult) -> Event | None:

@@ -200,7 +200,7 @@ def retries() -> Program:
 
     @step
     async def sum_up(done: list[Done], ctx: Context) -> StopEvent:
-        return StopEvent({"number": ctx.state["seen"] * sum(event.number for event in done)})
+        return StopEvent({"number": ctx.state.get("seen", 0) * sum(event.number for event in done)})
 
     return Program(around(child_of_steps(spread, shaky, sum_up), retry=QUICK))
 
@@ -264,7 +264,7 @@ def state_and_once() -> Program:
 
     @step
     async def end(done: list[Done], ctx: Context) -> StopEvent:
-        return StopEvent({"number": ctx.state["sum"] + sum(event.number for event in done)})
+        return StopEvent({"number": ctx.state.get("sum", 0) + sum(event.number for event in done)})
 
     return Program(around(child_of_steps(spread, add, end), count=2))
 

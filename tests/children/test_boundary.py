@@ -57,9 +57,8 @@ async def test_what_is_written_inside_is_on_the_stream_with_the_path_of_its_call
 
 
 async def test_the_numbers_have_no_holes_and_the_stop_event_is_the_last() -> None:
-    async with parent_of(reporting, count=5).start() as run:
-        async with run.stream_events() as events:
-            items = [item async for item in events.envelopes()]
+    async with parent_of(reporting, count=5).start() as run, run.stream_events() as events:
+        items = [item async for item in events.envelopes()]
 
     assert [item.seq for item in items] == list(range(1, len(items) + 1))
     assert [type(item.event) for item in items].count(StopEvent) == 1
@@ -67,16 +66,14 @@ async def test_the_numbers_have_no_holes_and_the_stop_event_is_the_last() -> Non
 
 
 async def test_calls_of_several_children_are_told_apart() -> None:
-    async with parent_of(reporting, count=3).start() as run:
-        async with run.stream_events(types=Mark) as events:
-            ids = {item.call_id async for item in events.envelopes()}
+    async with parent_of(reporting, count=3).start() as run, run.stream_events(types=Mark) as events:
+        ids = {item.call_id async for item in events.envelopes()}
     assert len(ids) == 3
 
 
 async def test_lifecycle_events_name_both_steps_and_no_run_inside() -> None:
-    async with parent_of(reporting).start() as run:
-        async with run.stream_events(types=LifecycleEvent) as events:
-            told = [(event.kind, event.step_name) async for event in events]
+    async with parent_of(reporting).start() as run, run.stream_events(types=LifecycleEvent) as events:
+        told = [(event.kind, event.step_name) async for event in events if isinstance(event, LifecycleEvent)]
 
     assert ("step_started", "inside/write_and_report") in told
     assert ("step_completed", "inside/write_and_report") in told
@@ -86,9 +83,11 @@ async def test_lifecycle_events_name_both_steps_and_no_run_inside() -> None:
 @pytest.mark.parametrize(("around", "inside"), [(False, True), (True, False)])
 async def test_who_wants_no_lifecycle_events_gets_none_from_inside(*, around: bool, inside: bool) -> None:
     child = Workflow("child", reporting.steps, publish_lifecycle=inside)
-    async with parent_of(child, options={"publish_lifecycle": around}).start() as run:
-        async with run.stream_events(types=LifecycleEvent) as events:
-            steps = [event.step_name or "" async for event in events]
+    async with (
+        parent_of(child, options={"publish_lifecycle": around}).start() as run,
+        run.stream_events(types=LifecycleEvent) as events,
+    ):
+        steps = [event.step_name or "" async for event in events if isinstance(event, LifecycleEvent)]
     assert not any("/" in name for name in steps)
 
 
@@ -96,7 +95,7 @@ async def test_who_comes_late_hears_what_happens_inside_from_then_on() -> None:
     async with parent_of(reporting).start() as run:
         await trio.sleep(0.5)
         async with run.stream_events(types=LifecycleEvent) as events:
-            told = [(event.kind, event.step_name) async for event in events]
+            told = [(event.kind, event.step_name) async for event in events if isinstance(event, LifecycleEvent)]
     assert told[0] == ("step_completed", "inside/write_and_report")
 
 

@@ -9,6 +9,7 @@ import trio
 
 from blazen_trio import (
     Context,
+    Event,
     InputRequestEvent,
     NoHandlerError,
     RetryConfig,
@@ -93,7 +94,7 @@ async def test_a_parallel_step_fails_as_its_child_does() -> None:
     ids=["timeout", "bad input"],
 )
 async def test_whatever_ends_the_child_is_the_cause(child: Workflow, expected: type[Exception]) -> None:
-    mark = {} if expected is WorkflowTimeoutError else {"input": lambda event: Mark("nobody takes it")}
+    mark: Any = {} if expected is WorkflowTimeoutError else {"input": lambda event: Mark("nobody takes it")}
     chain = await failure_of(parent_of(child, **mark))
     assert type(chain[2]) is (expected if not mark else NoHandlerError)
 
@@ -155,7 +156,7 @@ async def test_a_mapper_that_raises_fails_the_step(mapper: str) -> None:
 
 @pytest.mark.parametrize("result", [5, {"nmber": 1}, {}, {1: 2}, None, Mark("a result")])
 async def test_a_result_that_does_not_fit_is_told_and_not_retried(result: object) -> None:
-    class Strict(Answer, event_type="Strict"):
+    class Strict(Event):
         must: int
 
     async def give(event: StartEvent) -> StopEvent:

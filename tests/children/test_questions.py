@@ -1,7 +1,5 @@
 """Questions of runs inside a run are shown and answered there, each once."""
 
-from typing import Any
-
 import pytest
 import trio
 
@@ -177,10 +175,11 @@ async def test_a_question_stays_open_while_other_branches_go_on() -> None:
     workflow = Workflow("parent", [ask_all(1), inside, works, collect], timeout=100)
     async with workflow.start() as run:
         request_id = await question_of(run)
-        await trio.sleep(10)
-        assert run.status is RunStatus.RUNNING
-        await trio.sleep(1_000)
-        assert run.status is RunStatus.AWAITING_INPUT
+        statuses: list[RunStatus] = []
+        for seconds in (10, 1_000):
+            await trio.sleep(seconds)
+            statuses.append(run.status)
+        assert statuses == [RunStatus.RUNNING, RunStatus.AWAITING_INPUT]
         await run.respond_to_input(request_id, 1)
         assert (await run.result()).result == 6
 

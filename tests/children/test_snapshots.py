@@ -1,4 +1,4 @@
-"""A run inside a run is saved where it is, and whatever is wrong with it in a snapshot is found before anything runs."""
+"""A run inside a run is saved where it is; what is wrong with it in a snapshot is found before anything runs."""
 
 import json
 from collections.abc import Callable
@@ -47,6 +47,13 @@ async def saved(of: Workflow = workflow) -> WorkflowSnapshot:
         return await run.snapshot()
 
 
+def run_inside(snapshot: WorkflowSnapshot) -> Any:
+    """The only run inside, as plain data."""
+    inside: Any
+    (inside,) = snapshot.children.values()
+    return inside
+
+
 async def resumed(snapshot: WorkflowSnapshot, *, by: Workflow = workflow, answer: int = 7) -> Any:
     async with by.resume(WorkflowSnapshot.from_json(snapshot.to_json())) as run:
         await run.respond_to_input(await question_of(run), answer)
@@ -56,7 +63,7 @@ async def resumed(snapshot: WorkflowSnapshot, *, by: Workflow = workflow, answer
 async def test_the_run_inside_goes_on_where_it_was() -> None:
     snapshot = await saved()
 
-    (inside,) = snapshot.children.values()
+    inside = run_inside(snapshot)
     assert inside["workflow_name"] == "child"
     assert inside["timestamp"] == snapshot.timestamp
     assert await resumed(snapshot) == 7
@@ -134,8 +141,8 @@ async def test_answers_stand_in_the_outermost_run_and_serve_a_repeated_step() ->
         await run.respond_to_input(await question_of(run), 7)
         await trio.sleep(1)
         snapshot = await run.snapshot()
-    assert list(snapshot.input_requests["answered"].values()) == [7]
-    (inside,) = snapshot.children.values()
+    assert list(json.loads(snapshot.to_json())["input_requests"]["answered"].values()) == [7]
+    inside = run_inside(snapshot)
     assert inside["input_requests"] == {"open": [], "answered": {}}
     async with workflow.resume(snapshot) as run:
         assert (await run.result()).result == 7
@@ -177,7 +184,7 @@ async def test_session_refs_of_a_child_are_saved_once_with_the_outermost_run() -
         await trio.sleep(1)
         snapshot = await run.snapshot()
     assert snapshot.session_refs
-    (inside,) = snapshot.children.values()
+    inside = run_inside(snapshot)
     assert inside["session_refs"] == {}
     async with workflow.resume(WorkflowSnapshot.from_json(snapshot.to_json())) as run:
         assert (await run.result()).result == 2  # that of before, and that of the repeated call
