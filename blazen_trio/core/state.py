@@ -60,11 +60,13 @@ class Nesting:
     Attributes:
         definition: of its workflow.
         rest: what the run around it was told last.
+        asked: the request ids of its own open questions; without them, closing those would look at all of the tree.
         session: its live objects by name (``ctx.session``), which outlive an interruption; never saved.
     """
 
     definition: WorkflowDefinition
     rest: Rest = Rest.BUSY
+    asked: dict[str, None] = attrs.Factory(dict)
     session: dict[str, Any] = attrs.Factory(dict)
 
 
@@ -89,7 +91,7 @@ class RunState:
         senders: channels into the run that are open: while there is one it cannot stall.
         questions: the open questions, by request id, oldest first.
         answered: the answers given so far, by request id.
-        asks: the request ids of those open questions that are its own.
+        asks: how many of the open questions are its own.
         children: runs inside this one, by the calls that they run in: of workflows that are steps here.
         nesting: what it knows of the run around it, if it is inside one.
         emitted: events routed so far.
@@ -118,7 +120,7 @@ class RunState:
     held_wakes: dict[str, tuple[Call, WakeTask]] = attrs.Factory(dict)
     questions: dict[str, Question] = attrs.Factory(dict)
     answered: dict[str, object] = attrs.Factory(dict)
-    asks: dict[str, None] = attrs.Factory(dict)
+    asks: int = 0
     children: dict[Call, "RunState"] | None = None
     nesting: Nesting | None = None
     collectors: dict[tuple[int, type[Event]], list[tuple[Call, Event]]] = attrs.Factory(dict)
@@ -157,13 +159,23 @@ class RunState:
     def ask(self, question: Question) -> None:
         """Open a question of this run."""
         self.questions[question.event.request_id] = question
-        self.asks[question.event.request_id] = None
+        self.asks += 1
+        if self.nesting is not None:
+            self.nesting.asked[question.event.request_id] = None
 
     def close_question(self, request_id: str) -> Question:
         """Nobody needs to answer it any more; there must be one."""
         question = self.questions.pop(request_id)
-        del question.run.asks[request_id]
+        question.run.asks -= 1
+        if question.run.nesting is not None:
+            del question.run.nesting.asked[request_id]
         return question
+
+    def own_questions(self) -> "list[Question]":
+        """Its own open questions, oldest first."""
+        if self.nesting is None:
+            return [question for question in self.questions.values() if question.run is self]
+        return [self.questions[request_id] for request_id in self.nesting.asked]
 
     def runs_inside(self) -> "Iterator[RunState]":
         """The runs inside this one, at any depth, each after the one around it."""

@@ -80,7 +80,7 @@ class WorkWriter:
             safe_text(request_id, "request_id"): self._codec.to_plain(answer, f"the answer to question {request_id!r}")
             for request_id, answer in answers
         }
-        return {"open": [self._question(state.questions[each]) for each in state.asks], "answered": answered}
+        return {"open": [self._question(each) for each in state.own_questions()], "answered": answered}
 
     def timers(self) -> dict[str, Plain]:
         """Seconds that remain before the next attempt, by the id of the call."""
