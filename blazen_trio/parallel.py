@@ -58,7 +58,8 @@ class _Child:
         given = read_result(self.plan, await self.function(event, ctx))
         if isinstance(given, StopEvent):
             return given
-        return ParallelItem(given=given) if given else None
+        is_nothing = given is None or given == ()
+        return None if is_nothing else ParallelItem(given=given)
 
 
 @attrs.frozen(eq=False)
@@ -83,7 +84,7 @@ def parallel_step(name: str, steps: Sequence[Step], join: Join = "all") -> Step:
         steps: made by ``Workflow.as_step`` or ``parallel_step``, accepting the same events. Their own ``timeout``,
             ``retry`` and ``max_concurrency`` hold.
         join: with ``"all"`` the step emits the events of all of them as one fan-out, in the order of ``steps``; with
-            ``"first"`` the event of the one that ends first, and cancels the others.
+            ``"first"`` what the first emits that emits anything, and cancels the others.
 
     The first child that fails for good fails the step, with its ``SubWorkflowError``, and cancels the others.
 
@@ -170,4 +171,6 @@ def _all_events(result: WorkflowResult) -> object:
 
 
 def _first_given(result: WorkflowResult) -> object:
-    return (result.event.result or None) if isinstance(result.event, ParallelEnd) else result.event
+    if not isinstance(result.event, ParallelEnd):
+        return result.event
+    return None if result.event.result == [] else result.event.result
