@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from blazen_trio.block import RunBlock
-from blazen_trio.core.effects import Effect
+from blazen_trio.core.effects import Effect, Publish
 from blazen_trio.core.events import Event, StartEvent
 from blazen_trio.core.machine import Machine
 from blazen_trio.core.messages import Message
@@ -38,10 +38,16 @@ class WatchedRunner(Runner):
 
         def handle_and_tell(message: Message) -> list[Effect]:
             effects = machine.handle(message)
-            self._listen(self, message, effects)
+            is_inside = machine.state.nesting is not None
+            self._listen(self, message, _unpublished(effects) if is_inside else effects)
             return effects
 
         return handle_and_tell
+
+
+def _unpublished(effects: Sequence[Effect]) -> list[Effect]:
+    """Without what a run inside publishes: it is told when the run around it publishes it, with its number there."""
+    return [effect for effect in effects if not isinstance(effect, Publish)]
 
 
 def begin(workflow: Workflow, input: object, listen: Listener) -> tuple[Runner, RunBlock]:

@@ -17,6 +17,7 @@ from blazen_trio import (
     Workflow,
     step,
 )
+from blazen_trio.testing import drive
 from tests.children.programs import doubling
 from tests.children.stories import Answer, Crash, Mark, Query, ask_all, child_of, collect, emits_number, parent_of
 
@@ -282,3 +283,22 @@ async def test_it_may_accept_several_classes_and_stand_in_a_class_body() -> None
 def test_what_is_no_step_is_told_at_once(options: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         doubling.as_step(**{"accepts": Query, "emits": Answer, **options})
+
+
+# --- Seen from outside ------------------------------------------------------------------------------------------------
+
+
+def test_a_transcript_has_each_event_of_a_run_inside_once() -> None:
+    lines = [line.split(maxsplit=1)[1] for line in drive(parent_of(reporting, count=2)).text.splitlines()]
+    assert [line for line in lines if "Mark" in line] == [
+        "inside/write_and_report#1: Mark(text='child')",
+        "inside/write_and_report#2: Mark(text='child')",
+    ]
+    assert lines.count("step_started inside/write_and_report#2 (StartEvent)") == 1
+
+
+def test_the_graph_shows_which_steps_run_workflows() -> None:
+    workflow = parent_of(reporting)
+    kinds = {node.name: node.kind for node in workflow.describe().nodes}
+    assert (kinds["inside"], kinds["ask"], kinds["collect"]) == ("workflow", "step", "join")
+    assert '[/"inside"' in workflow.to_mermaid()

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from blazen_trio import Workflow, WorkflowSnapshot
 from blazen_trio.core.effects import Effect, Publish
-from blazen_trio.core.messages import Message
+from blazen_trio.core.messages import ChildPublished, Message, StreamWritten
 from blazen_trio.runner import Runner
 from blazen_trio.testing import assert_resumable
 from blazen_trio.testing.living import Answers, People, live
@@ -45,19 +45,10 @@ class Watcher:
 
     def __call__(self, runner: Runner, message: Message, effects: Sequence[Effect]) -> None:
         self.people.notice(runner)
-        published = [effect for effect in effects if isinstance(effect, Publish)]
-        self.shown += [
-            effect.event.text
-            for effect in published
-            if effect.seq == runner.state.seq and isinstance(effect.event, Mark) and is_of_root(runner, message)
-        ]
-        if not published:
+        events = [effect.event for effect in effects if isinstance(effect, Publish)]
+        self.shown += [event.text for event in events if isinstance(event, Mark)]
+        if not isinstance(message, StreamWritten | ChildPublished):  # else it may be on its way outwards
             self.taken.append((len(self.shown), runner.snapshot()))
-
-
-def is_of_root(runner: Runner, message: Message) -> bool:
-    call = getattr(message, "call", None)
-    return call in runner.state.running
 
 
 async def watch(workflow: Workflow, start: Any, watcher: Watcher) -> None:
