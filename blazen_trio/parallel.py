@@ -8,8 +8,6 @@ would open a fan-out of its own, and the end would come with that.
 """
 
 from collections.abc import Callable, Sequence
-from functools import reduce
-from operator import or_
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
@@ -101,7 +99,9 @@ def parallel_step(name: str, steps: Sequence[Step], join: Join = "all") -> Step:
     workflow = Workflow(name, [_begin(accepts), *map(_inside, children), *_ends(join)], events=emits)
     if join == "all":
         return step_of(name, _Parallel(workflow, _start, _all_events), accepts, Emits(many=emits))
-    returns = reduce(or_, [each.returns for each in children])
+    returns = Emits()
+    for each in children:
+        returns |= each.returns
     return step_of(name, _Parallel(workflow, _start, _first_given), accepts, returns)
 
 

@@ -90,7 +90,6 @@ class Runner:
         thread: the thread of Trio, which alone may touch the run.
         variables: the context variables that every call begins with: those of the task that started the run.
         owns_session_refs: the registry of session refs is the run's own; else that of a run around it.
-        live: by their states, the runners of the runs inside this one, at any depth, that are in their calls now.
     """
 
     __slots__ = (
@@ -102,6 +101,7 @@ class Runner:
         "_grace",
         "_is_doing_later",
         "_later",
+        "_live",
         "_metadata",
         "_quiet",
         "_room",
@@ -120,7 +120,6 @@ class Runner:
         "has_worker_scopes",
         "idle",
         "is_over",
-        "live",
         "machine",
         "nursery",
         "outer_deadline",
@@ -174,7 +173,7 @@ class Runner:
         self._later: list[Callable[[], None]] = []
         self._is_doing_later = False
         self._answer: Reply | Reject | None = None
-        self.live: dict[RunState, Runner] = {}
+        self._live: dict[RunState, Runner] | None = None
 
     def decider(self, machine: Machine) -> Callable[[Message], list[Effect]]:
         """What decides for this run, and for those inside it: their machines."""
@@ -323,9 +322,19 @@ class Runner:
         return self
 
     @property
+    def live(self) -> dict["RunState", "Runner"]:
+        """By their states, the runners of the runs inside this one, at any depth, that are in their calls now."""
+        if self._live is None:
+            self._live = {}
+        return self._live
+
+    @property
     def is_observed(self) -> bool:
         """Whether somebody reads the run's stream."""
         return self._stream is not None and self._stream.statistics().subscribers > 0
+
+    def _live_ones(self) -> "tuple[Runner, ...]":
+        return () if self._live is None else tuple(self._live.values())
 
     def _tell_run(self, effect: TellRun) -> None:
         runner = self.live.get(effect.run)
@@ -401,7 +410,7 @@ class Runner:
             self._session_refs.purge(*lifetimes)
 
     def _on_observed(self, is_observed: bool) -> None:  # noqa: FBT001 - a callback with one argument
-        for runner in (self, *self.live.values()):
+        for runner in (self, *self._live_ones()):
             runner.observe(is_observed=is_observed)
 
     def observe(self, *, is_observed: bool) -> None:
@@ -413,12 +422,12 @@ class Runner:
         if is_held:  # found out while an effect is carried out
             self.later(self._hold)
         else:
-            for runner in (self, *self.live.values()):
+            for runner in (self, *self._live_ones()):
                 runner.post(DispatchReleased(self.clock()))
 
     def _hold(self) -> None:
         if self.stream.statistics().held:  # it may have been released before this was done
-            for runner in (self, *self.live.values()):
+            for runner in (self, *self._live_ones()):
                 runner.feed(DispatchHeld(self.clock()))
 
     def subscribe(self, after: int, types: EventTypes | None, *, lossless: bool) -> EventSubscription:
@@ -443,7 +452,7 @@ class Runner:
         """Stop dispatch, here and in the runs inside, and wait until nothing runs; a checkpoint."""
         state = self.state
         self.stop_dispatch(interrupt=interrupt)
-        for runner in list(self.live.values()):
+        for runner in self._live_ones():
             if runner.state.outcome is None:
                 runner.stop_dispatch(interrupt=interrupt)
         await trio.lowlevel.checkpoint()
@@ -459,7 +468,7 @@ class Runner:
     def resume_in_place(self) -> None:
         """The pause is over, here and in the runs inside."""
         self.go_on()
-        for runner in list(self.live.values()):
+        for runner in self._live_ones():
             if self.state.outcome is None and runner.state.outcome is None:
                 runner.go_on()
 
@@ -488,7 +497,7 @@ class Runner:
             "published": state.seq,
             "workers": len(self.workers),
             "idle_workers": len(self.idle),
-            "children": len(self.live),
+            "children": len(self._live_ones()),
             "timers": 0 if self._timers is None else len(self._timers),
             "session_refs": 0 if self._session_refs is None else len(self._session_refs),
             "stream": None if self._stream is None else self._stream.statistics(),
