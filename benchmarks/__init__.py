@@ -7,9 +7,11 @@
 ``fan_out`` (W2)    many items and a join; how late other tasks get their turn meanwhile
 ``short_runs`` (W3) runs of one step, one after another and at once
 ``broadcast`` (W4)  stream events to many subscribers
+``snapshots`` (W5)  a run's state to JSON and back; what taking a snapshot costs
 ``sleepers`` (W7)   items that wait, 100 at a time
 ``waiting`` (W8)    memory of runs that wait for input
 ``imports`` (W9)    ``import blazen_trio``
+``heartbeat``       how late another task gets its turn
 ``measuring``       how a case is measured, and what a goal is
 ``report``          tables, JSON, and the comparison with a stored result
 ==================  ============================================================================================

@@ -1,9 +1,9 @@
-"""The works by key. W5 and W6 measure snapshots and journals."""
+"""The works by key."""
 
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import broadcast, chain, fan_out, imports, short_runs, sleepers, waiting
+from benchmarks import broadcast, chain, durable, fan_out, imports, short_runs, sleepers, snapshots, waiting
 from benchmarks.measuring import Case, Scale
 
 WORKS: Final[dict[str, Callable[[Scale], list[Case]]]] = {
@@ -11,6 +11,8 @@ WORKS: Final[dict[str, Callable[[Scale], list[Case]]]] = {
     "W2": fan_out.cases,
     "W3": short_runs.cases,
     "W4": broadcast.cases,
+    "W5": snapshots.cases,
+    "W6": durable.cases,
     "W7": sleepers.cases,
     "W8": waiting.cases,
     "W9": imports.cases,

@@ -4,16 +4,14 @@ The lateness is that of a second task that wants to wake each millisecond while 
 lateness while bare Trio starts a task for each item, all at once.
 """
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
 
 from benchmarks.bare import tasks_at_once, tasks_one_at_a_time
+from benchmarks.heartbeat import worst_lateness_ms
 from benchmarks.measuring import Case, Goal, Scale, check, us_each
 from blazen_trio import Event, StartEvent, StopEvent, Workflow, step
-
-BEAT_S = 0.001
 
 
 class Item(Event):
@@ -68,33 +66,9 @@ def cases(scale: Scale) -> list[Case]:
         Case(
             f"lateness of another task during {small:,} items",
             "ms",
-            engine=partial(worst_lateness_ms, run_fan_out, small),
-            baseline=partial(worst_lateness_ms, tasks_at_once, small),
+            engine=partial(trio.run, worst_lateness_ms, partial(run_fan_out, small)),
+            baseline=partial(trio.run, worst_lateness_ms, partial(tasks_at_once, small)),
             goal=Goal(20.0, "at most", of="worst"),
             is_lasting=False,
         ),
     ]
-
-
-def worst_lateness_ms(function: Callable[[int], Awaitable[object]], count: int) -> float:
-    """How late another task woke at worst while ``function(count)`` ran."""
-    return trio.run(_worst_lateness_ms, function, count)
-
-
-async def _worst_lateness_ms(function: Callable[[int], Awaitable[object]], count: int) -> float:
-    latenesses: list[float] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_beat, latenesses)
-        await trio.sleep(5 * BEAT_S)
-        latenesses.clear()  # those of an idle program
-        await function(count)
-        await trio.sleep(2 * BEAT_S)  # a beat that came due meanwhile counts
-        nursery.cancel_scope.cancel()
-    return max(latenesses) * 1e3
-
-
-async def _beat(latenesses: list[float]) -> None:
-    while True:
-        due = trio.current_time() + BEAT_S
-        await trio.sleep_until(due)
-        latenesses.append(trio.current_time() - due)

@@ -5,6 +5,7 @@ The house, from the street to the cellar (imports point downwards only; ``docs/d
 ================  ==================================================================================================
 ``cli``           the command ``blazen-trio``
 ``testing``       the test kit for those who write workflows; nothing here imports it
+``stores``        where durable runs are kept; an engine knows only ``abc``, what it needs of them
 ``demo``          a real job written with the public API: a licence audit of the installed packages
 ``workflow``      ``Workflow``: steps and options; makes runs
 ``run``           ``WorkflowRun``: the handle of a run; with ``block`` (what it lives in), ``endings`` (what waiters
@@ -15,6 +16,7 @@ The house, from the street to the cellar (imports point downwards only; ``docs/d
 ``stream``        the broadcast of a run: one ring, a position per reader
 ``codec``         values and events as plain data, exact and strict
 ``session_refs``  live objects by keys that can stand in data
+``abc``           ``Store`` and its records, for those who write one; with ``processes`` (who still lives)
 ``core``          pure: events, steps, routing, and the machine that decides everything
 ================  ==================================================================================================
 """
@@ -79,6 +81,10 @@ from blazen_trio.core.status import RunStatus as RunStatus
 from blazen_trio.core.steps import Step as Step
 from blazen_trio.core.steps import step as step
 from blazen_trio.core.usage import TokenUsage as TokenUsage
+from blazen_trio.engine import Engine as Engine
+from blazen_trio.engine import EngineRun as EngineRun
+from blazen_trio.engine import RunInfo as RunInfo
+from blazen_trio.engine import open_engine as open_engine
 from blazen_trio.parallel import parallel_step as parallel_step
 from blazen_trio.run import WorkflowResult as WorkflowResult
 from blazen_trio.run import WorkflowRun as WorkflowRun
@@ -90,6 +96,8 @@ from blazen_trio.session_refs import SessionPausePolicy as SessionPausePolicy
 from blazen_trio.session_refs import SessionRefRegistry as SessionRefRegistry
 from blazen_trio.session_refs import SessionRefSerializable as SessionRefSerializable
 from blazen_trio.snapshot import WorkflowSnapshot as WorkflowSnapshot
+from blazen_trio.stores import MemoryStore as MemoryStore
+from blazen_trio.stores import SqliteStore as SqliteStore
 from blazen_trio.stream import EventSubscription as EventSubscription
 from blazen_trio.values import State as State
 from blazen_trio.workflow import Workflow as Workflow

@@ -8,7 +8,7 @@ import trio
 
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.events import Event
-from blazen_trio.core.messages import AbortRequested, RunResumed, RunStarted
+from blazen_trio.core.messages import RunResumed, RunStarted
 from blazen_trio.endings import Ending
 from blazen_trio.groups import alone, is_passing
 from blazen_trio.run import WorkflowResult, WorkflowRun, make_result
@@ -21,16 +21,20 @@ _ENDING_WITH_THE_BLOCK: Final = tuple(each for each in RefLifetime if each is no
 class RunBlock:
     """The ``async with`` block of a run: opens its nursery, starts it, and leaves nothing behind.
 
-    Entering is not a checkpoint, leaving is. Without an ``event`` the run goes on from what its state is.
+    Entering is not a checkpoint, leaving is. Without an ``event`` the run goes on from what its state is. Of one that
+    ``is_watched`` somebody else sees how it ends, so leaving raises no failure.
     """
 
     __slots__ = ("_ending", "_event", "_manager", "_runner", "_workflow")
 
-    def __init__(self, workflow: WorkflowDefinition, runner: Runner, event: Event | None) -> None:
+    def __init__(
+        self, workflow: WorkflowDefinition, runner: Runner, event: Event | None, *, is_watched: bool = False
+    ) -> None:
         self._workflow = workflow
         self._runner = runner
         self._event = event
         self._ending = Ending(runner.state)
+        self._ending.is_taken = is_watched
         self._manager = trio.open_nursery()
 
     @trio.lowlevel.enable_ki_protection
@@ -82,7 +86,7 @@ class RunBlock:
     ) -> None:
         runner = self._runner
         if runner.state.outcome is None:
-            runner.post(AbortRequested(runner.clock(), "its block ended"))
+            runner.leave_block()
             self._ending.is_taken = True
         try:
             await self._leave_nursery(exc)  # noqa: ASYNC102 - as a nursery: its tasks' end is awaited, cancelled or not

@@ -17,14 +17,16 @@ from trio.lowlevel import enable_ki_protection
 
 from blazen_trio.codec import codec_of
 from blazen_trio.core.calls import Call
+from blazen_trio.core.children import published
 from blazen_trio.core.effects import Effect, Publish, TellRest
 from blazen_trio.core.errors import SubWorkflowError, WorkflowError, describe_exception
 from blazen_trio.core.events import Event
 from blazen_trio.core.machine import Machine
 from blazen_trio.core.messages import (
-    ChildPublished,
     ChildRested,
     ChildStarted,
+    DispatchHeld,
+    DispatchReleased,
     Message,
     RunResumed,
 )
@@ -57,6 +59,11 @@ class ChildRunner(Runner):
         """The runner of the run around all others."""
         return self.parent.root
 
+    @property
+    def path(self) -> tuple[int, ...]:
+        """The ids of the calls around this run, from the outside in."""
+        return (*self.parent.path, self.call.id)
+
     def decider(self, machine: Machine) -> Callable[[Message], list[Effect]]:
         """What decides for this run."""
         return self.root.decider(machine)
@@ -80,7 +87,9 @@ class ChildRunner(Runner):
         """Go on from the state, which begins as that of a paused run; as far as the run around it goes on itself."""
         now, root = self.clock(), self.root
         self.observe(is_observed=root.is_observed)
-        self.state.is_held = root.state.is_held  # it may have been released while this run was not in its call
+        is_held = root.state.is_held
+        if is_held is not self.state.is_held:  # it may have been released while this run was not in its call
+            self.feed(DispatchHeld(now) if is_held else DispatchReleased(now))
         self.post(RunResumed(now, self.parent.state.wall_offset))
         if root.state.status is RunStatus.PAUSED and self.state.outcome is None:
             self.stop_dispatch(interrupt=False)
@@ -105,9 +114,7 @@ class ChildRunner(Runner):
             self.stop_dispatch(interrupt=False)
 
     def _publish(self, effect: Publish) -> None:
-        at = effect.timestamp - self.state.wall_offset
-        origin = (effect.source_step, effect.call_id, effect.attempt)
-        self.parent.feed(ChildPublished(self.call, effect.event, *origin, at))
+        self.parent.feed(published(self.call, effect, self.state))
 
     def _tell_rest(self, effect: TellRest) -> None:
         if not self._is_suspended:
@@ -132,7 +139,7 @@ async def run_child(parent: Runner, call: Call, start: Event | None) -> ChildRun
     state = (parent.state.children or {}).get(call)
     if state is None:  # the call is late: it is being cancelled
         await trio.sleep_forever()
-    runner = ChildRunner(parent, call, state)
+    runner = (parent.root.child_type or ChildRunner)(parent, call, state)
     await _live(runner)
     try:
         Ending(runner.state).take()
@@ -159,3 +166,4 @@ async def _live(runner: ChildRunner) -> None:
         raise alone(error) from None  # noqa: ASYNC104 - it is what the nursery raised, without its group
     finally:
         del live[runner.state]
+        runner.nursery = None

@@ -313,6 +313,8 @@ class Context(ContextParameter, Generic[S]):
         if inspect.isawaitable(result):
             result = await result
         self.post(OnceRecorded(self.call, name, self._keep(result, name)))
+        if self.runner.root.is_durable:
+            await self.runner.wait_saved()
         return result
 
     def _keep(self, result: object, name: str) -> object:

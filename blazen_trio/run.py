@@ -131,6 +131,7 @@ class WorkflowRun:
         """End the run now, and wait until none of its calls runs any more; a checkpoint. Harmless after the end."""
         self._runner.post(AbortRequested(self._runner.clock(), reason))
         self._ending.is_taken = self._ending.is_taken or self.status is RunStatus.ABORTED
+        await self._wait_saved()
         if self._runner.is_own_task():
             await checkpoint()  # the step that asks is itself what would be waited for
         else:
@@ -150,6 +151,7 @@ class WorkflowRun:
         """
         self._refuse_own_task("pause")
         await self._runner.pause(interrupt=interrupt)
+        await self._wait_saved()
 
     async def resume_in_place(self) -> None:
         """Go on after ``pause``; a checkpoint. Harmless if the run is not paused.
@@ -158,7 +160,7 @@ class WorkflowRun:
             RunClosedError: the run is over.
         """
         self._runner.resume_in_place()
-        await checkpoint()
+        await self._runner.wait_saved()
 
     # --- Snapshots ----------------------------------------------------------------------------------------------------
 
@@ -189,6 +191,7 @@ class WorkflowRun:
         require_event(event, "send_event")
         await checkpoint()  # before it is sent: a cancelled call sends nothing
         self._runner.post(EventReceived(event, self._runner.clock()))
+        await self._wait_saved()
 
     def open_send_channel(self) -> RunSendChannel:
         """A bounded channel into the run: ``send`` waits while the run is busy with what it has.
@@ -213,6 +216,7 @@ class WorkflowRun:
         if not isinstance(request_id, str):
             raise UnknownInputRequestError(request_id, self.run_id)
         self._runner.post(InputAnswered(request_id, response, self._runner.clock()))
+        await self._wait_saved()
 
     def stream_events(
         self, after: int = 0, types: EventTypes | None = None, *, lossless: bool = False
@@ -225,6 +229,11 @@ class WorkflowRun:
             lossless: hold the run's dispatch rather than let this subscriber miss anything.
         """
         return self._runner.subscribe(after, types, lossless=lossless)
+
+    async def _wait_saved(self) -> None:
+        """What was asked of a durable run is promised when it is written; with any other it is done."""
+        if self._runner.is_durable:
+            await self._runner.wait_saved()
 
     def _refuse_own_task(self, verb: str) -> None:
         if self._runner.is_own_task():

@@ -10,7 +10,7 @@
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from threading import RLock, get_ident
 from typing import Any, ClassVar, Final
@@ -96,7 +96,6 @@ class Runner:
         "_answer",
         "_call_timers",
         "_deadline",
-        "_decide",
         "_ended",
         "_grace",
         "_is_doing_later",
@@ -116,6 +115,7 @@ class Runner:
         "blocked_senders",
         "clock",
         "codec",
+        "decide",
         "definition",
         "has_worker_scopes",
         "idle",
@@ -145,7 +145,7 @@ class Runner:
         self._session_refs: SessionRefRegistry | None = None
         self.owns_session_refs: bool = True
         self.machine: Machine = Machine(definition, state)
-        self._decide = self.decider(self.machine)
+        self.decide = self.decider(self.machine)
         self.clock: Callable[[], float] = current_clock().current_time
         self.slice: Slice = current_slice()
         self.variables: Context = copy_context()
@@ -175,6 +175,12 @@ class Runner:
         self._answer: Reply | Reject | None = None
         self._live: dict[RunState, Runner] | None = None
 
+    child_type: ClassVar[Any] = None
+    """What runs inside this one are run by, if not by a ``ChildRunner``."""
+
+    is_durable: ClassVar[bool] = False
+    """Whether what happens is saved before anybody sees it."""
+
     def decider(self, machine: Machine) -> Callable[[Message], list[Effect]]:
         """What decides for this run, and for those inside it: their machines."""
         return machine.handle
@@ -184,8 +190,12 @@ class Runner:
     @enable_ki_protection
     def feed(self, message: Message) -> None:
         """Tell the machine what happened and carry out what it decides."""
+        self.carry_out(self.decide(message))
+
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        """Do what the machine decided, in order."""
         perform = self.PERFORM
-        for effect in self._decide(message):
+        for effect in effects:
             perform[effect.__class__](self, effect)
         if self._later:
             self._do_later()
@@ -197,8 +207,7 @@ class Runner:
         """``feed``, with a worker for what is ready now. Gives the machine's reply; raises what it rejects."""
         self.feed(message)
         answer, self._answer = self._answer, None
-        if self.ready and self.armed is None:
-            self.arm()
+        self.arm_if_needed()
         if answer is None:
             return None
         if isinstance(answer, Reject):
@@ -232,6 +241,11 @@ class Runner:
             self.workers[worker] = None
             self.start_task(worker.work)
         self.armed = worker
+
+    def arm_if_needed(self) -> None:
+        """Schedule a worker if there are calls for one and none is."""
+        if self.ready and self.armed is None:
+            self.arm()
 
     def start_task(self, function: Callable[[], Any]) -> None:
         """Start a task of the run, with the run's own context variables."""
@@ -283,6 +297,10 @@ class Runner:
         else:
             await trio.lowlevel.checkpoint()
 
+    def leave_block(self) -> None:
+        """The block that the run lives in is left, but the run is not over."""
+        self.post(AbortRequested(self.clock(), "its block ended"))
+
     def cancelled_from_outside(self) -> None:
         """A worker was cancelled by a scope around the run: it is over."""
         self.feed(AbortRequested(self.clock(), "cancelled from outside"))
@@ -314,6 +332,13 @@ class Runner:
             task = None if task.parent_nursery is None else task.parent_nursery.parent_task
         return task is not None
 
+    async def wait_saved(self) -> None:
+        """Wait until what happened so far is saved, if the run is durable; a checkpoint."""
+        if self.root is self:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self.root.wait_saved()
+
     # --- Runs inside this one -----------------------------------------------------------------------------------------
 
     @property
@@ -327,6 +352,16 @@ class Runner:
         if self._live is None:
             self._live = {}
         return self._live
+
+    @property
+    def path(self) -> tuple[int, ...]:
+        """The ids of the calls around this run, from the outside in."""
+        return ()
+
+    def is_observed_in(self, state: RunState) -> bool:
+        """Whether lifecycle events of this run, or of one inside it, are made now."""
+        runner = self if state is self.state else (self._live or {}).get(state)
+        return runner is not None and runner.machine.is_observed
 
     @property
     def is_observed(self) -> bool:

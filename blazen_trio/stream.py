@@ -136,7 +136,7 @@ class Stream:
         ``StreamGap``. What is no longer kept shows as a gap at the start; an ``after`` beyond the end waits until the
         stream gets there. Must be called inside Trio.
         """
-        subscription = EventSubscription(_checked_position(after), self, _checked_types(types), lossless)
+        subscription = EventSubscription(checked_position(after), self, checked_types(types), lossless)
         forgotten = functools.partial(self._forget_soon, trio.lowlevel.current_trio_token())
         self._join(weakref.ref(subscription, forgotten), lossless=lossless)
         return subscription
@@ -319,6 +319,11 @@ class EventSubscription(trio.abc.ReceiveChannel[Event]):
         """The next event at once, or ``trio.WouldBlock``; to empty the buffer after a ``receive``."""
         return self.receive_record_nowait().event
 
+    @property
+    def dropped(self) -> int:
+        """The number of the last event that the stream does not keep any more."""
+        return self._stream.dropped
+
     def envelopes(self) -> "EnvelopeChannel":
         """A view of this subscription, at the same position, that gives each event as a ``StreamItem``."""
         return EnvelopeChannel(self)
@@ -468,7 +473,8 @@ def _tell_nobody(_: bool) -> None:  # noqa: FBT001 - a callback with one argumen
     """The callback of a stream whose run is over."""
 
 
-def _checked_position(after: object) -> int:
+def checked_position(after: object) -> int:
+    """The number of an event, if it is one; raises ``TypeError`` or ``ValueError``."""
     if not isinstance(after, int) or isinstance(after, bool):
         raise TypeError(f"after= is the number of an event, an int, not {after!r}")
     if after < 0:
@@ -476,7 +482,8 @@ def _checked_position(after: object) -> int:
     return after
 
 
-def _checked_types(types: EventTypes | None) -> tuple[type[Event], ...] | None:
+def checked_types(types: EventTypes | None) -> tuple[type[Event], ...] | None:
+    """What a subscription lets through: these and gaps, ``None`` for all; raises ``TypeError``."""
     if types is None:
         return None
     several = types if isinstance(types, Iterable) and not isinstance(types, type) else (types,)

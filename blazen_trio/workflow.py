@@ -6,6 +6,7 @@ from typing import Any, Unpack
 import attrs
 import trio
 
+from blazen_trio.abc import Store
 from blazen_trio.block import RunBlock
 from blazen_trio.codec import Codec, codec_of
 from blazen_trio.core.definition import OptionKeywords, WorkflowDefinition, WorkflowOptions
@@ -16,6 +17,7 @@ from blazen_trio.run import WorkflowResult
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.runner import Runner
 from blazen_trio.session_refs.saving import Deserializers
+from blazen_trio.single_run import run_durably
 from blazen_trio.snapshot import WorkflowSnapshot, restore
 from blazen_trio.sub_workflow import EventClasses, InputMapper, OutputMapper, start_event, sub_workflow_step
 from blazen_trio.worker import let_interrupt
@@ -51,15 +53,35 @@ class Workflow(WorkflowDefinition):
             let_interrupt(plan.step.function)
         self.codec: Codec = codec_of(self)
 
-    async def run(self, input: object = None, *, metadata: Mapping[str, Any] | None = None) -> WorkflowResult:
-        """Run to the end; a checkpoint. ``input`` becomes a ``StartEvent`` unless it is an event.
+    async def run(
+        self,
+        input: object = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        store: Store | None = None,
+        run_id: str | None = None,
+    ) -> WorkflowResult:
+        """Run to the end; a checkpoint.
 
         A question that no ``input_handler`` answers is a ``RunStalledError`` here, when nothing else can go on: nobody
         could answer it.
 
+        Args:
+            input: becomes a ``StartEvent`` unless it is an event.
+            metadata: anything that steps shall find in ``ctx.metadata``.
+            store: makes the run durable: what happens is saved there before anybody sees it.
+            run_id: its id there. Of a run that was begun before the input is that of then: it goes on where it was, or
+                gives its result if it is over.
+
         Raises:
+            RunLockedError: the run is held by an engine, or by another call.
+            StoreError: it cannot be saved.
             WorkflowError: why the run failed; exactly one exception, never a group.
         """
+        if store is not None:
+            return await run_durably(self, start_event(input), dict(metadata or {}), store, run_id)
+        if run_id is not None:
+            raise TypeError("run_id= is the id of a run in a store: give store=, too")
         return await self._block(input, metadata, is_attended=False).run_to_end()
 
     def start(self, input: object = None, *, metadata: Mapping[str, Any] | None = None) -> RunBlock:

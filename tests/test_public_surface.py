@@ -38,6 +38,10 @@ WORKFLOWS = {
     "WorkflowResult",
     "WorkflowRun",
     "WorkflowSnapshot",
+    "open_engine",
+    "Engine",
+    "EngineRun",
+    "RunInfo",
     "parallel_step",
     "step",
 }
@@ -48,6 +52,10 @@ SESSION_REFS = {
     "SessionPausePolicy",
     "SessionRefRegistry",
     "SessionRefSerializable",
+}
+STORES = {
+    "MemoryStore",
+    "SqliteStore",
 }
 VALUES = {
     "HistoryEvent",
@@ -92,7 +100,7 @@ ERRORS = {
     "WorkflowTimeoutError",
     "WorkflowValidationError",
 }
-PUBLIC = EVENTS | WORKFLOWS | SESSION_REFS | VALUES | ERRORS
+PUBLIC = EVENTS | WORKFLOWS | SESSION_REFS | STORES | VALUES | ERRORS
 
 
 def exported() -> dict[str, object]:

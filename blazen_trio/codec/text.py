@@ -40,6 +40,13 @@ _MEMBER_BYTES: Final = len('"":0,')
 """No member of an object is shorter than this."""
 
 _PIECE_ITEMS: Final = 128
+_SAMPLE_CHARS: Final = 8_192
+_CHARS_PER_ESCAPE: Final = 25
+"""With more characters for each escape than this, writing a text is faster than counting its escapes."""
+
+_FEW_CHILDREN: Final = 8
+"""With fewer children than this, looking at each is faster than a set of their types."""
+
 _PLAIN: Final = SCALARS | {list, dict}
 _SAFE: Final = SCALARS - {float}
 _TEXT_ONLY: Final = frozenset({str})
@@ -103,7 +110,11 @@ def _decoded(decode: Callable[[Any], Any], data: str | bytes, kind: str) -> Any:
 
 
 def _children(container: Any) -> Collection[Any]:
-    return cast("dict[str, Any]", container).values() if type(container) is dict else container
+    if type(container) is list:
+        return cast("Collection[Any]", container)
+    if type(container) is dict:
+        return cast("dict[str, Any]", container).values()
+    raise DecodeError(f"{type(container).__name__} is not plain data")  # MessagePack holds more
 
 
 def _containers(plain: Any) -> list[Any]:
@@ -115,7 +126,11 @@ def _containers(plain: Any) -> list[Any]:
         below: list[Any] = []
         for container in level:
             children = _children(container)
-            if not SCALARS.issuperset(map(type, children)):  # in C: most containers hold nothing else
+            if len(children) < _FEW_CHILDREN:
+                for child in children:
+                    if type(child) not in SCALARS:
+                        below.append(child)  # noqa: PERF401 - a list for each small container costs as much again
+            elif not SCALARS.issuperset(map(type, children)):  # in C: most containers hold nothing else
                 below += [child for child in children if type(child) not in SCALARS]
         if not below:
             return found
@@ -158,27 +173,51 @@ def _is_whole(plain: Any, containers: list[Any], data: str | bytes) -> bool:
 
 
 def _least_length(containers: list[Any], data: str | bytes) -> int:
-    """How short JSON of these containers can be; of big texts without escapes that is known without writing them."""
-    bare = isinstance(data, str) and "\\" not in data  # an ASCII text: a string in it is as long as its value
-    return sum(_own_length(container, bare=bare) for container in containers)
+    """How short JSON of these containers can be; of ASCII texts that is known without writing what they hold.
+
+    Each escape is a backslash and at least one character more, or two backslashes for one. So the backslashes of the
+    text, less those of the values, are characters that no value accounts for; those of a lost value account for no
+    more than their own place.
+    """
+    if isinstance(data, bytes) or _has_few_escapes(data):
+        return sum(_own_length(container, _written_length) for container in containers)
+    if "\\" not in data:
+        return sum(_own_length(container, _bare_length) for container in containers)
+    return data.count("\\") + sum(_own_length(container, _unescaped_length) for container in containers)
 
 
-def _own_length(container: Any, *, bare: bool) -> int:
+def _has_few_escapes(data: str) -> bool:
+    """Whether writing texts with their escapes is faster than counting these, by the first of them."""
+    escapes = data.count("\\", 0, _SAMPLE_CHARS)
+    return 0 < escapes * _CHARS_PER_ESCAPE < min(_SAMPLE_CHARS, len(data))
+
+
+def _own_length(container: Any, texts_length: Callable[[Collection[str]], int]) -> int:
     """The least length of a container without the containers in it: brackets, commas, keys, scalars."""
     children = _children(container)
+    length = 2 + max(0, len(children) - 1)
+    if type(container) is dict:
+        keys = "".join(cast("dict[str, Any]", container))
+        length += texts_length([keys]) + 3 * len(children) - 2  # each in quotes, with a colon
+    if _TEXT_ONLY.issuperset(map(type, children)):
+        return length + texts_length(children)
     texts = [child for child in children if type(child) is str]
     others = [child for child in children if type(child) is not str and type(child) in SCALARS]
-    length = 2 + max(0, len(children) - 1) + _texts_length(texts, bare=bare) + sum(map(_least_number, others))
-    if type(container) is dict:
-        length += _texts_length(list(cast("dict[str, Any]", container)), bare=bare) + len(children)
-    return length
+    return length + texts_length(texts) + sum(map(_least_number, others))
 
 
-def _texts_length(texts: list[str], *, bare: bool) -> int:
-    if bare:
-        return sum(map(len, texts)) + 2 * len(texts)
-    pieces = range(0, len(texts), _PIECE_ITEMS)  # small pieces stay in the cache: 20 MB at once are 5,000 page faults
-    return sum(len(json_codec.encode(texts[i : i + _PIECE_ITEMS])) - 1 for i in pieces) - len(texts)
+def _bare_length(texts: Collection[str]) -> int:
+    return sum(map(len, texts)) + 2 * len(texts)
+
+
+def _unescaped_length(texts: Collection[str]) -> int:
+    return _bare_length(texts) - sum([text.count("\\") for text in texts if "\\" in text])
+
+
+def _written_length(texts: Collection[str]) -> int:
+    whole = list(texts)
+    pieces = range(0, len(whole), _PIECE_ITEMS)  # small pieces stay in the cache: 20 MB at once are 5,000 page faults
+    return sum(len(json_codec.encode(whole[i : i + _PIECE_ITEMS])) - 1 for i in pieces) - len(whole)
 
 
 def _least_number(value: float | None) -> int:

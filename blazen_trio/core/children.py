@@ -15,6 +15,7 @@ import attrs
 
 from blazen_trio.core.calls import Call, Origin
 from blazen_trio.core.dispatch import Dispatcher, Handlers
+from blazen_trio.core.effects import Publish
 from blazen_trio.core.events import Event, LifecycleEvent, ProgressEvent
 from blazen_trio.core.ids import ROOT_ID, format_id
 from blazen_trio.core.messages import ChildPublished, ChildRested, ChildStarted
@@ -40,9 +41,15 @@ def child_started(machine: Dispatcher, message: ChildStarted) -> None:
 
 def queue_start(child: RunState, event: Event) -> None:
     """Let a run begin as one that was paused before its first event: so there is no instant at which it has none."""
-    child.status = RunStatus.PAUSED
+    child.status, child.has_begun = RunStatus.PAUSED, False
     child.queue.append(Emission((event,), Origin(ROOT_ID, 0, child.root, (), 0), is_fan_out=False))
     child.root.active = child.alive = child.emitted = 1
+
+
+def published(call: Call, effect: Publish, child: RunState) -> ChildPublished:
+    """What the run inside a call tells the one around it when it publishes."""
+    origin = (effect.source_step, effect.call_id, effect.attempt)
+    return ChildPublished(call, effect.event, *origin, effect.timestamp - child.wall_offset)
 
 
 def child_published(machine: Dispatcher, message: ChildPublished) -> None:

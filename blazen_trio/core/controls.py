@@ -21,6 +21,7 @@ from blazen_trio.core.messages import (
     ResumeRequested,
     RunResumed,
     RunStarted,
+    StoreFailed,
 )
 from blazen_trio.core.outcomes import put_back
 from blazen_trio.core.records import is_closed
@@ -33,6 +34,7 @@ def started(machine: Dispatcher, message: RunStarted) -> None:
     machine.now = message.at
     state.wall_offset = message.wall_offset
     machine.start_clock()
+    state.has_begun = True
     machine.note("workflow_started")
     machine.route_one(message.event, Origin(ROOT_ID, 0, state.root, (), 0))
     machine.settle()
@@ -101,7 +103,8 @@ def _go_on(machine: Dispatcher) -> None:
     machine.is_stopped = state.is_held
     machine.see_to_routing()
     machine.start_clock()
-    machine.note("workflow_resumed")
+    machine.note("workflow_resumed" if state.has_begun else "workflow_started")
+    state.has_begun = True
     for call, remaining in state.timers.items():
         state.timers[call] = machine.now + remaining
         machine.effects.append(SetTimer(call, state.timers[call]))
@@ -134,6 +137,13 @@ def aborted(machine: Dispatcher, message: AbortRequested) -> None:
         machine.now = message.at
         error = WorkflowAbortedError(message.reason, machine.state.run_id)
         machine.fail(error, status=RunStatus.ABORTED)
+
+
+def store_failed(machine: Dispatcher, message: StoreFailed) -> None:
+    """End now, also a run that ended already: its end was not saved either."""
+    machine.now = message.at
+    machine.state.outcome = None
+    machine.fail(message.error)
 
 
 def deadline_passed(machine: Dispatcher, message: DeadlinePassed) -> None:
@@ -178,6 +188,7 @@ HANDLERS: Final[Handlers] = {
     ResumeRequested: resumed,
     RunResumed: resumed_from_snapshot,
     AbortRequested: aborted,
+    StoreFailed: store_failed,
     DeadlinePassed: deadline_passed,
     ObservationChanged: observation_changed,
     DispatchHeld: held,

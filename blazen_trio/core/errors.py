@@ -373,7 +373,7 @@ class SnapshotVersionError(SnapshotError):
     def __init__(self, found: object, supported: int, run_id: str | None = None) -> None:
         problem = f"its format version is {found!r}, but this library reads up to {supported}; update blazen_trio"
         if found == 1:
-            problem = f"its format version is 1, that of Blazen itself; this library reads version {supported} only"
+            problem = "its format version is 1, that of Blazen itself: read its JSON with WorkflowSnapshot.from_json"
         super().__init__(problem, run_id)
         self.found = found
         self.supported = supported

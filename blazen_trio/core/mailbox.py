@@ -214,6 +214,24 @@ class Mailbox:
         """By class, for all classes that anybody ever waited for: what nobody has claimed, oldest first."""
         return {cls: [mail for mail in box.mails if not mail.taken] for cls, box in self._boxes.items()}
 
+    def interest(self, waiter: Waiter) -> tuple[list[int], int | None]:
+        """What a waiter declined, and what it was offered: places among the mail of its class that nobody has."""
+        mails = [mail for mail in self._box(waiter.event_class).mails if not mail.taken]
+        declined = [
+            place for place, mail in enumerate(mails) if mail.number < waiter.seen or mail.number in waiter.declined
+        ]
+        return declined, None if waiter.offered is None else mails.index(waiter.offered)
+
+    def stand(self, waiter: Waiter, declined: Iterable[int], offered: int | None) -> None:
+        """Let a waiter stand in line as ``interest`` told, in a mailbox where nobody has had any mail yet."""
+        self.add_waiter(waiter)
+        box = self._box(waiter.event_class)
+        waiter.declined.update(box.mails[place].number for place in declined)
+        if offered is not None:
+            waiter.offered = box.mails[offered]
+            waiter.offered.on_offer = True
+            box.free -= 1
+
     def pending(self) -> list[Event]:
         """The events that nobody has claimed."""
         return [mail.event for mails in self.mails().values() for mail in mails]

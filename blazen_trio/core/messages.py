@@ -325,6 +325,14 @@ class AbortRequested:
 
 
 @attrs.define(eq=False)
+class StoreFailed:
+    """What the run did could not be saved, so it did not happen; nothing of it was seen outside."""
+
+    at: float
+    error: Exception
+
+
+@attrs.define(eq=False)
 class DeadlinePassed:
     """The running time that the workflow's timeout allows is used up."""
 
@@ -385,6 +393,7 @@ Message: TypeAlias = (
     | PauseRequested
     | ResumeRequested
     | AbortRequested
+    | StoreFailed
     | DeadlinePassed
     | ObservationChanged
     | DispatchHeld

@@ -43,7 +43,7 @@ class Reporter:
         self.effects: list[Effect] = []
         self.now: float = 0.0
         self.is_observed: bool = False
-        self.is_stopped: bool = False
+        self.is_stopped: bool = state.is_held or state.status is RunStatus.PAUSED or state.outcome is not None
         self.is_watched: bool = state.history is not None
         self.is_simple: bool = not self.is_watched
 

@@ -87,6 +87,7 @@ class RunState:
         collectors: buffers of ``collect_events`` by step and class.
         alive: calls (waiting, running, between attempts), routed questions and queued emissions: at 0 the run stalls.
         is_attended: somebody holds the run's handle and can answer questions.
+        has_begun: not so while it is a paused run that was never started: such are runs in others, and durable ones.
         is_held: a lossless subscriber is so far behind that nothing is started.
         senders: channels into the run that are open: while there is one it cannot stall.
         questions: the open questions, by request id, oldest first.
@@ -131,6 +132,7 @@ class RunState:
     usage: TokenUsage = NO_USAGE
     cost_usd: float = 0.0
     is_attended: bool = True
+    has_begun: bool = True
     is_held: bool = False
     senders: int = 0
     alive: int = 0

@@ -22,6 +22,18 @@ class _Bounded:
         return view.nbytes
 
 
+class Unread:
+    """Stands in a pickle for the value of another pickle, which is read when the first one is, and not before."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        import pickle  # noqa: PLC0415 - as below
+
+        return pickle.loads, (self._data,)
+
+
 def dump(value: object) -> bytes:
     """The pickle of a value; raises whatever pickling it raises, and ``ValueError`` if it is too big."""
     import pickle  # noqa: PLC0415 - 3 ms of every start, for what few runs do

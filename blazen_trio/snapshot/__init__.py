@@ -6,6 +6,7 @@ From the top down; a file imports only from those below it:
 ``taking``        a run's state as a ``WorkflowSnapshot``, in one synchronous step
 ``restoring``     a ``WorkflowSnapshot`` as the state of a paused run; every fault is found here, before anything runs
 ``snapshot``      ``WorkflowSnapshot``: the data, as JSON and MessagePack, signed if wanted
+``blazen``        snapshots that Blazen wrote, in our format; ``blazen_values``: what they hold
 ``refs``          the session refs, and the objects in ``Live`` fields: saved by policy, rebuilt with permission
 ``work_writer``   calls, fan-outs, mail, questions: from the state
 ``work_reader``   the same: into a new state

@@ -3,11 +3,12 @@
 Every fault is a ``DecodeError`` that names its place. Reading is linear in what is read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import isfinite
 from typing import Any, Final, TypeVar
 
 from blazen_trio.codec import DecodeError, Plain
+from blazen_trio.core.errors import EventDecodeError
 
 T = TypeVar("T")
 
@@ -82,7 +83,7 @@ class Fields:
 
     def __init__(self, plain: Plain, where: str) -> None:
         self._plain: dict[str, Plain] = checked_object(plain, where)
-        self._taken = 0
+        self._taken: set[str] = set()
         self.where: str = where
 
     def value(self, key: str, default: Any = _REQUIRED) -> Any:
@@ -92,7 +93,7 @@ class Fields:
             if default is _REQUIRED:
                 raise DecodeError(f"{key!r} is missing", self.where)
             return default
-        self._taken += 1
+        self._taken.add(key)
         return found
 
     def has(self, key: str) -> bool:
@@ -145,14 +146,37 @@ class Fields:
         for place, each in enumerate(self.items(key, [])):
             yield Fields(each, f"{self.at(key)}[{place}]")
 
+    def read(self, key: str, read: Callable[[Plain], T]) -> T:
+        """What a reader makes of the value of a key; its complaint names the place."""
+        return self._read(self.value(key), read, self.at(key))
+
+    def read_items(self, key: str, read: Callable[[Plain], T], default: Any = _REQUIRED) -> list[T]:
+        """What a reader makes of each item of a list; its complaint names the place."""
+        items, where = self.items(key, default), self.at(key)
+        return [self._read(each, read, f"{where}[{place}]") for place, each in enumerate(items)]
+
+    def read_members(self, key: str, read: Callable[[Plain], T], default: Any = _REQUIRED) -> dict[str, T]:
+        """What a reader makes of each member of an object; its complaint names the place."""
+        members, where = self.members(key, default), self.at(key)
+        return {name: self._read(each, read, f"{where}[{name[:_SHOWN]!r}]") for name, each in members.items()}
+
+    def _read(self, plain: Plain, read: Callable[[Plain], T], where: str) -> T:
+        try:
+            return read(plain)
+        except DecodeError as error:
+            raise error.within(where) from None
+        except EventDecodeError as error:
+            raise EventDecodeError(error.event_type, error.field, f"{error.problem} (at {where})") from None
+
     def at(self, key: str) -> str:
         """The name of a key's place."""
         return f"{self.where}.{key}"
 
     def end(self) -> None:
         """Every key was taken."""
-        if self._taken != len(self._plain):
-            raise DecodeError(f"unknown keys among {', '.join(self._plain)[:_SHOWN]}", self.where)
+        if len(self._taken) != len(self._plain):
+            unknown = ", ".join(repr(key) for key in self._plain if key not in self._taken)
+            raise DecodeError(f"unknown keys: {unknown[:_SHOWN]}", self.where)
 
 
 def read_order(value: Plain, where: str) -> tuple[int, ...]:

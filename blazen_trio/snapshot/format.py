@@ -3,7 +3,7 @@
 from typing import Final
 
 VERSION: Final = 2
-"""The format version that is written and read. Version 1 is the JSON of Blazen itself."""
+"""The format version that is written and read. Version 1 is the JSON of Blazen itself, which ``blazen`` translates."""
 
 ENGINE: Final = "engine"
 """In ``metadata``: the run's counters, its progress and its outcome."""

@@ -68,7 +68,7 @@ def read_outcome(plain: Plain, status: RunStatus, codec: Codec, load: Callable[[
     """The outcome that was written."""
     fields = Fields(plain, "outcome")
     if fields.has("event"):
-        event = load(fields.value("event"))
+        event = fields.read("event", load)
         fields.end()
         if status is not RunStatus.COMPLETED:
             raise DecodeError(f"a run that is {status.value} has a result", "outcome")
@@ -87,7 +87,7 @@ def _read_error(fields: Fields, codec: Codec) -> WorkflowError:
     given = Fields(fields.value("attributes"), fields.at("attributes"))
     values: dict[str, Any] = {}
     for field in attrs.fields(cast("type[Any]", cls)):
-        value = values[field.name] = codec.from_plain(given.value(field.name))
+        value = values[field.name] = given.read(field.name, codec.from_plain)
         if type(value) not in _KINDS[field.type] or not _holds_texts(value):
             raise DecodeError("not what such an error holds", given.at(field.name))
     given.end()

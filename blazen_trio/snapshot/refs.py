@@ -68,7 +68,7 @@ class RefWriter:
         scratch = self._scratch()
         saved = export_refs(scratch, self._options.session_pause_policy)
         in_events = tuple(map(str, scratch.keys()[len(self._known) :]))  # keys are in the order of their insertion
-        return _to_plain(attrs.evolve(saved, in_events=in_events))
+        return refs_to_plain(attrs.evolve(saved, in_events=in_events))
 
     def _scratch(self) -> SessionRefRegistry:
         if self._copy is None:
@@ -78,7 +78,7 @@ class RefWriter:
         return self._copy
 
 
-def _to_plain(saved: SavedRefs) -> dict[str, Plain]:
+def refs_to_plain(saved: SavedRefs) -> dict[str, Plain]:
     """Only what there is, as plainly as can be: people look here for the keys that were dropped."""
     plain: dict[str, Plain] = {}
     for field in attrs.fields(SavedRefs):

@@ -102,7 +102,7 @@ class _Restorer:
         state.usage, state.cost_usd = _read_usage(Fields(snapshot.usage, "usage"), codec)
         metadata = Fields(snapshot.metadata, "metadata")
         _read_engine(Fields(metadata.value(ENGINE), metadata.at(ENGINE)), snapshot.status, state, codec, reader)
-        user = {key: codec.from_plain(each) for key, each in metadata.members(USER).items()}
+        user = metadata.read_members(USER, codec.from_plain)
         metadata.end()
         if state.history is not None:
             state.history = deque(snapshot.history or (), maxlen=HISTORY_EVENTS_MAX)
@@ -180,7 +180,7 @@ def _read_usage(fields: Fields, codec: Codec) -> tuple[TokenUsage, float]:
 
 
 def _number(fields: Fields, key: str, codec: Codec) -> Any:
-    value = codec.from_plain(fields.value(key))
+    value = fields.read(key, codec.from_plain)
     if type(value) not in (int, float):
         raise DecodeError("expected a number", fields.at(key))
     return value
@@ -194,9 +194,9 @@ def _read_engine(fields: Fields, status: RunStatus, state: RunState, codec: Code
     state.senders = fields.count("senders")
     if fields.count("pending") != state.pending:
         raise DecodeError(f"there are {state.pending} pending events, which is not how many there were")
-    progress, outcome = fields.value("progress"), fields.value("outcome")
+    state.progress = fields.read("progress", lambda plain: None if plain is None else _progress(plain, reader))
+    outcome = fields.value("outcome")
     fields.end()
-    state.progress = None if progress is None else _progress(progress, reader)
     if status.is_end != (outcome is not None):
         raise DecodeError("a run has an outcome if and only if it is over", "status")
     state.status = status if status.is_end else RunStatus.PAUSED

@@ -27,6 +27,7 @@ from blazen_trio.core.errors import (
 from blazen_trio.core.events import InputRequestEvent
 from blazen_trio.core.history import HistoryEvent
 from blazen_trio.core.status import RunStatus
+from blazen_trio.snapshot.blazen import is_of_blazen, translated
 from blazen_trio.snapshot.fields import Fields, checked, checked_list, checked_number, checked_object, checked_seconds
 from blazen_trio.snapshot.format import VERSION
 
@@ -128,7 +129,9 @@ class WorkflowSnapshot:
 
     @classmethod
     def from_json(cls, text: str | bytes, *, verify_key: bytes | str | None = None) -> Self:
-        """Read JSON. With a ``verify_key`` the text must be signed with it, and be as it was signed.
+        """Read JSON: of this library or of Blazen, which becomes a snapshot of this format.
+
+        With a ``verify_key`` the text must be signed with it, and be as it was signed.
 
         Raises:
             SnapshotCorruptError: it is no snapshot, or damaged.
@@ -186,9 +189,10 @@ class WorkflowSnapshot:
     def _from_plain(cls, plain: Plain) -> Self:
         if type(plain) is not dict or "version" not in plain:
             raise SnapshotCorruptError("it is no snapshot: expected an object with a version")
-        check_version(plain["version"])
         try:
-            return cls.from_fields(Fields(plain, "snapshot"))
+            current = translated(plain) if is_of_blazen(plain) else plain
+            check_version(current["version"])
+            return cls.from_fields(Fields(current, "snapshot"))
         except DecodeError as error:
             raise SnapshotCorruptError(str(error)) from None
 

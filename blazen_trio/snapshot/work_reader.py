@@ -86,7 +86,7 @@ class WorkReader:
     def _collection(self, scope: Scope, name: str, fields: Fields) -> None:
         join = self._join(name)
         collection: Collection = scope.collection(join)
-        events = [self._event(each) for each in fields.items("events")]
+        events = fields.read_items("events", self._event)
         ids = [self._claim(checked_id(each, fields.at("ids"))) for each in fields.items("ids")]
         orders = [read_order(each, fields.at("orders")) for each in fields.items("orders")]
         recoveries = fields.count("recoveries")
@@ -129,9 +129,8 @@ class WorkReader:
         event = self._call_event(lane, fields)
         call = Call(lane, event, call_id, scope, fields.order("order"), fields.count("recoveries", 0))
         call.attempt = max(1, fields.count("attempt", 1))
-        record = fields.value("record", None)
-        if record is not None:
-            self._record(call, Fields(record, fields.at("record")))
+        if fields.has("record"):
+            self._record(call, Fields(fields.value("record"), fields.at("record")))
         fields.end()
         scope.active += 1
         self._state.alive += 1
@@ -141,18 +140,18 @@ class WorkReader:
     def _call_event(self, lane: Lane, fields: Fields) -> Event | list[Event]:
         name, is_join = lane.plan.name, lane.plan.is_join
         if not is_join:
-            return self._check_taken(name, self._event(fields.value("event")), is_join=is_join)
-        events = [self._event(each) for each in fields.items("events")]
+            return self._check_taken(name, fields.read("event", self._event), is_join=is_join)
+        events = fields.read_items("events", self._event)
         return [self._check_taken(name, each, is_join=is_join) for each in events]
 
     def _record(self, call: Call, fields: Fields) -> None:
         record = call.record = CallRecord(
-            sent=[self._event(each) for each in fields.items("sent", [])],
-            written=[self._event(each) for each in fields.items("written", [])],
-            received=[self._event(each) for each in fields.items("received", [])],
+            sent=fields.read_items("sent", self._event, []),
+            written=fields.read_items("written", self._event, []),
+            received=fields.read_items("received", self._event, []),
             emissions=fields.count("emissions", 0),
             once=self._values(fields, "once"),
-            answers={key: self._codec.from_plain(each) for key, each in fields.members("answers", {}).items()},
+            answers=fields.read_members("answers", self._codec.from_plain, {}),
             collected={self._class(name) for name in fields.texts("collected")},
         )
         if fields.has("age"):
@@ -173,17 +172,19 @@ class WorkReader:
 
     def _values(self, fields: Fields, key: str) -> dict[str, object]:
         """Values that are read again each time they are needed; here only checked."""
-        values = fields.members(key, {})
-        for plain in values.values():
+
+        def check(plain: Plain) -> object:
             self._codec.from_plain(plain)
-        return dict(values)
+            return plain
+
+        return fields.read_members(key, check, {})
 
     def _batch(self, lane: Lane, fields: Fields) -> Batch:
         if lane.plan.is_join:
             raise SnapshotMismatchError(f"step {lane.plan.name!r} is a join here and was none", self._state.run_id)
         name, place = fields.text("event_type"), fields.count("place")
         self._class(name)
-        events = [self._event({"event_type": name, "data": data}) for data in fields.items("items")]
+        events = fields.read_items("items", self._event_of(name))
         places = None
         if fields.has("places"):
             places = [checked_count(each, fields.at("places")) for each in fields.items("places")]
@@ -201,7 +202,7 @@ class WorkReader:
         return Batch(lane, events, first, places, is_shared=is_shared)
 
     def _emission(self, fields: Fields) -> Emission:
-        events = [self._event(each) for each in fields.items("events")]
+        events = fields.read_items("events", self._event)
         origin = self._origin(fields)
         is_fan_out = fields.flag("is_fan_out")
         emission = Emission(events, origin, is_fan_out, fields.optional_text("source"))
@@ -229,7 +230,7 @@ class WorkReader:
         event_class = self._class(name)
         mailbox.expect(event_class)
         for letter in fields.objects("letters"):
-            event = self._event({"event_type": name, "data": letter.value("data")})
+            event = letter.read("data", self._event_of(name))
             if letter.has("for"):
                 mailbox.put_promised(event, [self._call_of(each, letter.where) for each in letter.texts("for")])
             else:
@@ -241,10 +242,10 @@ class WorkReader:
     def questions(self, fields: Fields) -> None:
         """Open questions, and the answers that were given."""
         state = self._state
-        answered = fields.members("answered")
+        answered = fields.read_members("answered", self._codec.from_plain)
         if answered and state.nesting is not None:
             raise DecodeError("answers stand in the outermost run", fields.at("answered"))
-        state.answered.update({key: self._codec.from_plain(each) for key, each in answered.items()})
+        state.answered.update(answered)
         for each in fields.objects("open"):
             question = self._question(each)
             each.end()
@@ -255,7 +256,7 @@ class WorkReader:
         fields.end()
 
     def _question(self, fields: Fields) -> Question:
-        event = self._event(fields.value("event"))
+        event = fields.read("event", self._event)
         if not isinstance(event, InputRequestEvent) or type(event.request_id) is not str:
             raise DecodeError("not a question", fields.where)
         if fields.has("call"):
@@ -290,7 +291,7 @@ class WorkReader:
                 raise DecodeError("the call that collected the event was called with none such", fields.where)
             self._claim(~call_id)  # once in the buffers
             return call, call.event
-        event = self._event({"event_type": event_class.event_type, "data": fields.value("data")})
+        event = fields.read("data", self._event_of(event_class.event_type))
         fields.end()
         done = Call(lane, event, self._claim(call_id), self._state.root, (), 0)  # it is over: only its id is known yet
         done.recorded().collected.add(event_class)
@@ -321,6 +322,10 @@ class WorkReader:
         if type(plain) is dict and type(plain.get("event_type")) is str:
             self._class(str(plain["event_type"]))
         return self._codec.event_from_plain(plain, self._live)
+
+    def _event_of(self, name: str) -> Callable[[Plain], Event]:
+        """Reads the data of an event of this class."""
+        return lambda data: self._event({"event_type": name, "data": data})
 
     def _class(self, name: str) -> type[Event]:
         found = self._codec.event_class(name)

@@ -4,18 +4,26 @@
 ``resumable``     ``assert_resumable``: a run that is interrupted anywhere comes to the same end
 ``driving``       ``drive``: a run on a clock that jumps, in an order that a seed decides, as a text
 ``strategies``    Hypothesis strategies for events, values and snapshots; only they need Hypothesis
+``conformance``   ``store_conformance``: whether a store keeps what a store promises; each is told in ``promises``
+``stores``        ``CrashingStore``, ``FlakyStore``: stores that fail on purpose
 ``ends``          how a run ended, to be compared
+``laws``          what must hold of every run that is interrupted
 ``living``        a run to its end, with the answers of the people outside
 ``watching``      a runner that tells of each message it took in
 ``scheduling``    Trio's scheduler, shuffled by a seed
 ================  =====================================================================================================
 """
 
+from blazen_trio.testing.conformance import STORE_PROMISES as STORE_PROMISES
+from blazen_trio.testing.conformance import StoreConformanceError as StoreConformanceError
+from blazen_trio.testing.conformance import store_conformance as store_conformance
 from blazen_trio.testing.driving import Transcript as Transcript
 from blazen_trio.testing.driving import drive as drive
 from blazen_trio.testing.living import UnansweredError as UnansweredError
 from blazen_trio.testing.resumable import NotResumableError as NotResumableError
 from blazen_trio.testing.resumable import assert_resumable as assert_resumable
+from blazen_trio.testing.stores import CrashingStore as CrashingStore
+from blazen_trio.testing.stores import FlakyStore as FlakyStore
 from blazen_trio.testing.strategies import events as events
 from blazen_trio.testing.strategies import snapshots as snapshots
 from blazen_trio.testing.strategies import state_values as state_values

@@ -10,18 +10,20 @@ from typing import Any
 import trio
 
 from blazen_trio.block import RunBlock
-from blazen_trio.core.effects import Effect, Publish
+from blazen_trio.core.effects import Effect
 from blazen_trio.core.events import Event, StartEvent
 from blazen_trio.core.machine import Machine
 from blazen_trio.core.messages import Message
 from blazen_trio.core.state import RunState, new_state
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.runner import Runner
+from blazen_trio.session_refs.saving import Deserializers
 from blazen_trio.snapshot import WorkflowSnapshot, restore
 from blazen_trio.workflow import Workflow
 
-Listener = Callable[[Runner, Message, Sequence[Effect]], None]
-"""Is told: whose message, which, and what the machine decided."""
+Listener = Callable[[Runner, RunState, Message, Sequence[Effect]], None]
+"""Is told: the run, the state of that whose message it is (this run, or one inside of it), the message, and what was
+decided."""
 
 
 class WatchedRunner(Runner):
@@ -38,16 +40,10 @@ class WatchedRunner(Runner):
 
         def handle_and_tell(message: Message) -> list[Effect]:
             effects = machine.handle(message)
-            is_inside = machine.state.nesting is not None
-            self._listen(self, message, _unpublished(effects) if is_inside else effects)
+            self._listen(self, machine.state, message, effects)
             return effects
 
         return handle_and_tell
-
-
-def _unpublished(effects: Sequence[Effect]) -> list[Effect]:
-    """Without what a run inside publishes: it is told when the run around it publishes it, with its number there."""
-    return [effect for effect in effects if not isinstance(effect, Publish)]
 
 
 def begin(workflow: Workflow, input: object, listen: Listener) -> tuple[Runner, RunBlock]:
@@ -57,9 +53,11 @@ def begin(workflow: Workflow, input: object, listen: Listener) -> tuple[Runner, 
     return runner, RunBlock(workflow, runner, event)
 
 
-def go_on(workflow: Workflow, snapshot: WorkflowSnapshot, listen: Listener) -> tuple[Runner, RunBlock]:
+def go_on(
+    workflow: Workflow, snapshot: WorkflowSnapshot, listen: Listener, deserializers: Deserializers | None = None
+) -> tuple[Runner, RunBlock]:
     """A run from a snapshot, as ``workflow.resume`` makes it; raises ``SnapshotError``."""
-    restored = restore(workflow, workflow.codec, snapshot, trio.current_time())
+    restored = restore(workflow, workflow.codec, snapshot, trio.current_time(), deserializers)
     runner = WatchedRunner(workflow, restored.state, restored.metadata, listen)
     if restored.refs is not None:
         runner.use_session_refs(restored.refs, is_owner=True)

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from blazen_trio import Workflow, WorkflowSnapshot
 from blazen_trio.core.effects import Effect, Publish
 from blazen_trio.core.messages import ChildPublished, Message, StreamWritten
+from blazen_trio.core.state import RunState
 from blazen_trio.runner import Runner
 from blazen_trio.testing import assert_resumable
 from blazen_trio.testing.living import Answers, People, live
@@ -43,9 +44,9 @@ class Watcher:
         self.shown: list[str] = []
         self.taken: list[tuple[int, WorkflowSnapshot]] = []
 
-    def __call__(self, runner: Runner, message: Message, effects: Sequence[Effect]) -> None:
+    def __call__(self, runner: Runner, state: RunState, message: Message, effects: Sequence[Effect]) -> None:
         self.people.notice(runner)
-        events = [effect.event for effect in effects if isinstance(effect, Publish)]
+        events = [effect.event for effect in effects if isinstance(effect, Publish) and state is runner.state]
         self.shown += [event.text for event in events if isinstance(event, Mark)]
         if not isinstance(message, StreamWritten | ChildPublished):  # else it may be on its way outwards
             self.taken.append((len(self.shown), runner.snapshot()))

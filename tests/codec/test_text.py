@@ -13,10 +13,11 @@ from blazen_trio.codec import DecodeError
 from blazen_trio.codec.text import NESTING_MAX, from_json, from_msgpack, to_json, to_msgpack
 from tests.codec.values_for_tests import same
 
-LONG = "long text: " * 100
+LONG = "long text: " * 300
+ESCAPED = 'a\\b "c"\n' * 300
 numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 plains = st.recursive(
-    st.none() | st.booleans() | numbers | st.text() | st.just(LONG),
+    st.none() | st.booleans() | numbers | st.text() | st.sampled_from([LONG, ESCAPED]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
     max_leaves=20,
 )
@@ -36,7 +37,7 @@ def test_messagepack_is_read_exactly(plain):
 
 @given(
     st.lists(st.tuples(st.text(max_size=1), plains), min_size=1, max_size=4),
-    st.sampled_from(["", LONG, LONG + "\n", "é" + LONG]),
+    st.sampled_from(["", LONG, LONG + "\n", ESCAPED, ESCAPED + "\x1f", "é" + LONG]),
     st.sampled_from(["1", "1e10", "1E+300", "0.5", "-0.0"]),
     st.sampled_from(["", " "]),
     st.booleans(),
@@ -50,6 +51,20 @@ def test_a_doubled_key_is_found_and_nothing_else_is_taken_for_one(pairs, padding
     else:
         with pytest.raises(DecodeError, match="stands twice"):
             from_json(text)
+
+
+@pytest.mark.parametrize(
+    "padding",
+    [LONG, LONG + "\n", ESCAPED, ESCAPED + "\x1f", "é" + LONG],
+    ids=["bare", "few escapes", "many escapes", "a control character", "not ASCII"],
+)
+@pytest.mark.parametrize("lost", ['"":0', '"\\n":"\\n"', r'"\\":"\\\\"', r'"\\":"\u005c\u005c"', '"a":{"b":[]}'])
+def test_a_doubled_key_is_found_in_a_big_text_however_it_is_escaped(lost, padding):
+    around = json.dumps([padding, {"key": "a"}], separators=(",", ":"))
+    assert from_json(around) == [padding, {"key": "a"}]
+    key, _, _ = lost.partition(":")
+    with pytest.raises(DecodeError, match="stands twice"):
+        from_json(f"{around[:-2]},{lost},{key}:{json.dumps(padding)}}}]")
 
 
 @pytest.mark.parametrize(
@@ -102,6 +117,9 @@ def test_bad_json_is_one_error_in_little_time(text):
         b"\xa1\xff",
         b"\xd9\x01a",
         b"\xdd\xff\xff\xff\xff",
+        b"\x91\xc4\x01a",
+        b"\x81\xa1a\xd6\xff\x00\x00\x00\x00",
+        b"\x91\x91\xd4\x05\x00",
         b"\x91" * 1_000_000,
         b"\x91" * 600 + b"\x01",
     ],

@@ -26,16 +26,32 @@ from blazen_trio import (
     step,
 )
 from tests.snapshots.interrupting import live, run_on_mock_clock
-from tests.snapshots.programs import PROGRAMS, Done, Program, double, fan_out, gather, nested_joins, spread
+from tests.snapshots.programs import (
+    PROGRAMS,
+    Done,
+    Item,
+    Program,
+    double,
+    fan_out,
+    gather,
+    mixed_fan_out,
+    nested_joins,
+    spread,
+)
 
 SECONDS_MAX = 0.5
 """Generous, for a machine that is busy with other things; such a text takes a few milliseconds."""
 
 
+def taken_of(program: Program) -> list[WorkflowSnapshot]:
+    """A snapshot of a run at each point."""
+    taken: list[WorkflowSnapshot] = run_on_mock_clock(live, program)[1]
+    return taken
+
+
 def richest(program: Program) -> WorkflowSnapshot:
     """The snapshot that holds most of a run."""
-    taken: list[WorkflowSnapshot] = run_on_mock_clock(live, program)[1]
-    return max(taken, key=lambda snapshot: len(snapshot.to_json()))
+    return max(taken_of(program), key=lambda snapshot: len(snapshot.to_json()))
 
 
 SAVED: list[tuple[Workflow, WorkflowSnapshot]] = [(p.workflow, richest(p)) for p in (make() for make in PROGRAMS)]
@@ -126,8 +142,9 @@ def test_a_newer_format_is_refused_by_its_number() -> None:
     assert (error.found, error.supported) == (3, 2)
 
 
-def test_the_format_of_blazen_itself_is_refused_by_its_name() -> None:
-    assert "Blazen" in str(refuse(WORKFLOW, '{"version":1}', SnapshotVersionError))
+async def test_a_snapshot_object_in_the_format_of_blazen_itself_is_refused_by_its_name() -> None:
+    with pytest.raises(SnapshotVersionError, match="Blazen"):
+        WORKFLOW.resume(attrs.evolve(SNAPSHOT, version=1))
 
 
 def test_another_workflow_is_refused_by_name() -> None:
@@ -158,6 +175,29 @@ def test_a_renamed_event_class_is_refused_by_name() -> None:
     steps = [other_spread.with_options(name="spread"), other_double.with_options(name="double"), gather]
     error = refuse(Workflow("fan-out", steps), richest(fan_out()).to_json(), SnapshotMismatchError)
     assert "'Item'" in str(error)
+
+
+def test_a_step_that_is_gone_is_refused_by_name() -> None:
+    saved = richest(mixed_fan_out())
+    assert '"triple":' in saved.to_json()
+    begin, twice, _, heed, join = mixed_fan_out().workflow.steps
+    error = refuse(Workflow("mixed", [begin, twice, heed, join]), saved.to_json(), SnapshotMismatchError)
+    assert "'triple'" in str(error)
+
+
+def test_an_event_class_that_is_gone_is_refused_by_name() -> None:
+    @step
+    async def begin(event: StartEvent) -> list[Item]:
+        return []
+
+    @step
+    async def heed(event: Item) -> Done:
+        return Done(event.number)
+
+    saved = next(each for each in taken_of(mixed_fan_out()) if "Signal" in each.to_json())
+    steps = [each for each in mixed_fan_out().workflow.steps if each.name not in {"begin", "heed"}]
+    error = refuse(Workflow("mixed", [begin, heed, *steps]), saved.to_json(), SnapshotMismatchError)
+    assert "no event class 'Signal'" in str(error)
 
 
 def test_an_event_class_with_a_new_field_is_refused_by_its_field() -> None:
@@ -307,13 +347,16 @@ def test_an_unsigned_text_is_refused_where_a_signature_is_wanted() -> None:
         WorkflowSnapshot.from_json(SNAPSHOT.to_json(), verify_key="secret")
 
 
-def test_a_signed_text_with_any_bit_flipped_is_refused() -> None:
-    text = richest(fan_out()).sign("secret").to_json().encode()
-    for place in range(len(text)):
-        for bit in range(8) if place % 16 == 0 else (5,):
-            flipped = text[:place] + bytes([text[place] ^ (1 << bit)]) + text[place + 1 :]
+@pytest.mark.parametrize("is_json", [True, False])
+def test_a_signed_snapshot_with_any_bit_flipped_is_refused(is_json: bool) -> None:
+    signed = richest(fan_out()).sign("secret")
+    data = signed.to_json().encode() if is_json else signed.to_msgpack()
+    read = WorkflowSnapshot.from_json if is_json else WorkflowSnapshot.from_msgpack
+    for place in range(len(data)):
+        for bit in range(8):
+            flipped = data[:place] + bytes([data[place] ^ (1 << bit)]) + data[place + 1 :]
             with pytest.raises(SnapshotError):
-                WorkflowSnapshot.from_json(flipped, verify_key="secret")
+                read(flipped, verify_key="secret")
 
 
 def test_a_run_that_was_over_has_an_outcome_and_no_other_has() -> None:

@@ -1,0 +1,67 @@
+"""Writes the journals of many runs, together: while one batch is being written the next one grows.
+
+That is the group commit: an fsync costs the same for one row as for a thousand.
+"""
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+import trio
+
+from blazen_trio.abc import RunWrite, Store
+from blazen_trio.core.errors import StoreError
+from blazen_trio.durable.journal import Journal
+
+
+class Committer:
+    """The one task that writes.
+
+    Attributes:
+        store: where to.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store: Store = store
+        self._due: dict[Journal, None] = {}
+        self._is_due = trio.Event()
+        self._is_idle = trio.Event()
+
+    def wake(self, journal: Journal) -> None:
+        """This journal has something to write, or something that waits."""
+        self._due[journal] = None
+        self._is_due.set()
+
+    def now(self) -> float:
+        """The time in seconds since the epoch."""
+        return time.time()
+
+    async def work(self) -> None:
+        """Write what is due, for ever."""
+        while True:
+            await self._is_due.wait()
+            self._is_due = trio.Event()
+            await self.write_due()
+
+    async def write_due(self) -> None:
+        """Write one batch; shielded, since half of a commit is none; a checkpoint."""
+        due, self._due = self._due, {}
+        batch = [(journal, journal.collect()) for journal in due]
+        results: Iterator[StoreError | None] = iter(())
+        with trio.CancelScope(shield=True):
+            results = iter(await self._written([write for _, writes in batch for write in writes]))
+        for journal, writes in batch:
+            errors = [error for error in islice(results, len(writes)) if error is not None]
+            if errors:
+                journal.failed(errors[0])
+            else:
+                journal.saved()
+
+    async def _written(self, writes: list[RunWrite]) -> list[StoreError | None]:
+        if not writes:
+            await trio.lowlevel.checkpoint()
+            return []
+        try:
+            return await self.store.write(writes)
+        except StoreError as error:
+            return [type(error)(error.problem, each.run_id) for each in writes]

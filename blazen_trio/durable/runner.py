@@ -1,0 +1,90 @@
+"""A runner whose messages go into a journal, and that of the runs inside it."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from trio.lowlevel import enable_ki_protection
+
+from blazen_trio.child_runner import ChildRunner
+from blazen_trio.codec import codec_of
+from blazen_trio.core.calls import Call
+from blazen_trio.core.definition import WorkflowDefinition
+from blazen_trio.core.messages import Message
+from blazen_trio.core.state import RunState
+from blazen_trio.durable.journal import Journal
+from blazen_trio.runner import Runner
+
+
+class DurableChildRunner(ChildRunner):
+    """One run inside a durable one: its messages go into the journal of that."""
+
+    __slots__ = ()
+
+    @enable_ki_protection
+    def feed(self, message: Message) -> None:
+        """Write down what happened, and carry out what need not wait."""
+        _journal_of(self.root).feed(self, message)
+
+    def take_unbegun(self) -> tuple[Call, ...]:
+        """Take back the calls that no worker has begun, also those whose start is not written yet."""
+        return (*super().take_unbegun(), *_journal_of(self.root).take_unbegun(self))
+
+
+def _journal_of(root: Runner) -> Journal:
+    assert isinstance(root, DurableRunner)
+    return root.journal
+
+
+class DurableRunner(Runner):
+    """One durable run on Trio.
+
+    Attributes:
+        journal: of this run and those inside it.
+    """
+
+    __slots__ = ("journal",)
+
+    child_type: ClassVar[Any] = DurableChildRunner
+    is_durable: ClassVar[bool] = True
+
+    def __init__(
+        self, definition: WorkflowDefinition, state: RunState, metadata: Mapping[str, Any], journal: Journal
+    ) -> None:
+        super().__init__(definition, state, codec_of(definition), dict(metadata) if metadata else None)
+        self.journal = journal
+        journal.bind(self)
+
+    @enable_ki_protection
+    def feed(self, message: Message) -> None:
+        """Write down what happened, and carry out what need not wait."""
+        self.journal.feed(self, message)
+
+    def take_unbegun(self) -> tuple[Call, ...]:
+        """Take back the calls that no worker has begun, also those whose start is not written yet."""
+        return (*super().take_unbegun(), *self.journal.take_unbegun(self))
+
+    def leave_block(self) -> None:
+        """The program goes away, not the run: the store has it as it is, and it goes on from there."""
+        self.journal.drop()
+        assert self.nursery is not None
+        self.nursery.cancel_scope.cancel()
+
+    def cancelled_from_outside(self) -> None:
+        """As for ``leave_block``; its workers are being cancelled."""
+        self.journal.drop()
+
+    async def wait_saved(self) -> None:
+        """Wait until what happened so far is written; a checkpoint.
+
+        Raises:
+            StoreError: it could not be.
+        """
+        await self.journal.wait_saved()
+
+    def leave(self) -> None:
+        """The run goes on elsewhere: whoever waits here for its end, or reads its stream, waits no longer."""
+        self.is_over = True
+        if self._stream is not None:
+            self._stream.close()
+        for parking in self._waiting or ():
+            parking.set(None)

@@ -1,0 +1,335 @@
+"""``Engine``: start, find and control runs, wherever they are."""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+import trio
+
+from blazen_trio.abc import Command, NewRun, Owner, Store, Wanted, is_id
+from blazen_trio.codec import to_msgpack
+from blazen_trio.core.children import queue_start
+from blazen_trio.core.errors import RunClosedError, StoreError, UnknownInputRequestError
+from blazen_trio.core.events import Event, require_event
+from blazen_trio.core.state import RunState, new_state
+from blazen_trio.core.status import RunStatus
+from blazen_trio.durable import Committer, Durability
+from blazen_trio.engine.handle import EngineRun
+from blazen_trio.engine.holding import HeldRun
+from blazen_trio.engine.infos import RunInfo, info_of, state_of, told
+from blazen_trio.journal import base_of
+from blazen_trio.run_ids import new_run_id
+from blazen_trio.snapshot import WorkflowSnapshot, take
+from blazen_trio.sub_workflow import start_event
+from blazen_trio.workflow import Workflow
+
+CLAIMED_AT_ONCE: Final = 100
+"""Runs taken over in one go: then those who wait for the store get their turn."""
+
+
+@attrs.frozen(kw_only=True)
+class EngineOptions:
+    """The options of ``open_engine``; it documents them."""
+
+    recover: bool = True
+    durability: Durability = "step"
+    lease: float = 10.0
+    idle_after: float | None = None
+    max_runs: int | None = None
+    labels: Mapping[str, str] = attrs.field(factory=dict[str, str])
+
+
+class Engine:
+    """Runs of some workflows, kept in a store. Made by ``open_engine``; it lives in that block.
+
+    All methods but ``statistics`` are checkpoints, raise ``StoreError`` if the store fails, and return when what they
+    did is durable.
+
+    Attributes:
+        store: where its runs are.
+        workflows: by name.
+        owner: who it is in the store.
+        in_memory: how many runs are in memory now.
+    """
+
+    def __init__(self, store: Store, workflows: Iterable[Workflow], options: EngineOptions) -> None:
+        self.store: Store = store
+        self.workflows: dict[str, Workflow] = _by_name(workflows)
+        self.options: EngineOptions = options
+        self.durability: Durability = options.durability
+        self.owner: Owner = Owner.here(new_run_id())
+        self.committer: Committer = Committer(store)
+        self.nursery: trio.Nursery
+        self.held: dict[str, HeldRun] = {}
+        self.in_memory: int = 0
+        self.is_closing: bool = False
+        self.idle: dict[HeldRun, None] = {}
+        self._queue: deque[tuple[HeldRun, RunState | None, dict[str, Any]]] = deque()
+        self._started = self._recovered = self._finished = 0
+
+    # --- Runs ---------------------------------------------------------------------------------------------------------
+
+    async def start(
+        self,
+        name: str,
+        input: object = None,
+        run_id: str | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        require: Mapping[str, str] | None = None,
+    ) -> EngineRun:
+        """Start a run of the workflow of this name; it is in the store when this returns.
+
+        Args:
+            name: of the workflow.
+            input: becomes a ``StartEvent`` unless it is an event.
+            run_id: by default a new one.
+            metadata: what steps shall find in ``ctx.metadata``.
+            require: labels that an engine must have to run it; this one need not.
+
+        Raises:
+            EncodeError: the input or the metadata cannot be saved.
+            RunExistsError: there is a run of that id.
+            ValueError: no such workflow here, or an id that no store takes.
+        """
+        workflow = self.workflow(name)
+        run_id = new_run_id() if run_id is None else run_id
+        if not is_id(run_id):
+            raise ValueError(f"run_id= must be a text of 1 to 1,000 characters without NUL, not {run_id!r:.60}")
+        known = dict(metadata or {})
+        state = _new(workflow, run_id, start_event(input))
+        snapshot = take(workflow, state, workflow.codec, known, trio.current_time())
+        labels = dict(require or {})
+        run = NewRun(run_id, name, time.time(), labels=labels, snapshot=base_of(snapshot))
+        fence = await self.store.create(run, self.owner, now=time.time(), lease_s=self.options.lease)
+        self._started += 1
+        if not labels.items() <= self.options.labels.items():
+            await self.store.release(self.owner, [run_id])
+            return EngineRun(self, workflow, run_id, state)
+        held = self._hold(workflow, run_id, fence)
+        self._queue.append((held, state, known))
+        self.pump()
+        return EngineRun(self, workflow, run_id, state)
+
+    async def get(self, run_id: str) -> EngineRun:
+        """A run by its id.
+
+        Raises:
+            RunNotFoundError: there is none.
+            ValueError: its workflow is not one of this engine's.
+        """
+        held = self.held.get(run_id)
+        if held is not None and held.runner is not None:
+            await trio.lowlevel.checkpoint()
+            return EngineRun(self, held.workflow, run_id, held.runner.state)
+        stored = await self.store.read(run_id)
+        workflow = self.workflow(stored.workflow_name)
+        return EngineRun(self, workflow, run_id, state_of(workflow, stored))
+
+    async def told(self, run_id: str) -> WorkflowSnapshot:
+        """The snapshot of a run that is not in memory here."""
+        stored = await self.store.read(run_id)
+        return told(self.workflow(stored.workflow_name), stored)
+
+    async def runs(
+        self,
+        *,
+        status: RunStatus | str | None = None,
+        workflow: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> list[RunInfo]:
+        """A page of the runs in the store, newest first.
+
+        Args:
+            status: only runs of that status.
+            workflow: only runs of the workflow of that name.
+            limit: at most so many.
+            after: the ``run_id`` that the page before ended with.
+
+        Raises:
+            RunNotFoundError: there is no run ``after``.
+        """
+        cursor = None if after is None else (await self.store.info(after)).cursor
+        wanted = None if status is None else RunStatus(status).value
+        found = await self.store.list_runs(status=wanted, workflow=workflow, limit=limit, after=cursor)
+        return [info_of(each) for each in found]
+
+    async def delete(self, run_id: str) -> None:
+        """Forget a run with all that is of it; abort it first if it is not over.
+
+        Raises:
+            RunLockedError: it is not over.
+            RunNotFoundError: there is none.
+        """
+        await self.store.delete(run_id)
+
+    # --- Controls -----------------------------------------------------------------------------------------------------
+
+    async def respond_to_input(self, run_id: str, request_id: str, response: object) -> None:
+        """Answer a question of a run; raises as ``WorkflowRun.respond_to_input`` does."""
+        held = await self._held(run_id, "respond_to_input")
+        if held is None:
+            await self._leave_answer(run_id, request_id, response)
+            return
+        async with held.in_memory() as run:
+            await run.respond_to_input(request_id, response)
+
+    async def _leave_answer(self, run_id: str, request_id: str, response: object) -> None:
+        info = info_of(await self.store.info(run_id))
+        if all(each.request_id != request_id for each in info.pending_inputs):
+            raise UnknownInputRequestError(request_id, run_id)
+        codec = self.workflow(info.workflow_name).codec
+        await self._leave(run_id, "respond_to_input", [request_id, codec.to_plain(response, "the answer")])
+
+    async def send_event(self, run_id: str, event: Event) -> None:
+        """Put an event into a run; raises as ``WorkflowRun.send_event`` does."""
+        require_event(event, "send_event")
+        held = await self._held(run_id, "send_event")
+        if held is None:
+            info = await self.store.info(run_id)
+            await self._leave(run_id, "send_event", [self.workflow(info.workflow_name).codec.event_to_plain(event)])
+            return
+        async with held.in_memory() as run:
+            await run.send_event(event)
+
+    async def pause(self, run_id: str, *, interrupt: bool = False) -> None:
+        """Stop dispatching a run, and wait until no call of it runs; it stays paused until ``resume``."""
+        held = await self._held(run_id, "pause")
+        if held is None:
+            await self._leave(run_id, "pause", [interrupt])
+            return
+        async with held.in_memory() as run:
+            await run.pause(interrupt=interrupt)
+
+    async def resume(self, run_id: str) -> None:
+        """Go on with a run that was paused."""
+        held = await self._held(run_id, "resume")
+        if held is None:
+            await self._leave(run_id, "resume", [])
+            return
+        async with held.in_memory() as run:
+            await run.resume_in_place()
+
+    async def abort(self, run_id: str, reason: str | None = None) -> None:
+        """End a run now; harmless after its end."""
+        try:
+            held = await self._held(run_id, "abort")
+        except RunClosedError:
+            return
+        if held is None:
+            await self._leave(run_id, "abort", [reason])
+            return
+        async with held.in_memory() as run:
+            await run.abort(reason)
+
+    async def _leave(self, run_id: str, kind: str, arguments: list[Any]) -> None:
+        """Leave word for the engine that holds the run."""
+        await self.store.send(Command(run_id, new_run_id(), kind, to_msgpack(arguments)))
+
+    def check_open(self) -> None:
+        """Raise ``StoreError`` if the engine was closed: nobody here brings runs to their end any more."""
+        if self.is_closing:
+            raise StoreError("the engine was closed; its runs go on when one is opened on the store again")
+
+    # --- Holding ------------------------------------------------------------------------------------------------------
+
+    def workflow(self, name: str) -> Workflow:
+        """The workflow of this name; raises ``ValueError`` if there is none here."""
+        workflow = self.workflows.get(name)
+        if workflow is None:
+            known = ", ".join(map(repr, self.workflows))
+            raise ValueError(f"this engine has no workflow {name!r:.60}; it has {known}")
+        return workflow
+
+    async def _held(self, run_id: str, verb: str) -> HeldRun | None:
+        """The run, taken if nobody has it; ``None`` if another engine has it."""
+        held = self.held.get(run_id)
+        if held is not None:
+            return held
+        record = await self.store.info(run_id)
+        self.workflow(record.workflow_name)
+        if record.header.is_finished:
+            raise RunClosedError(verb, record.header.status, run_id)
+        taken = await self.claim(Wanted(run_id=run_id), 1)
+        return taken[0] if taken else self.held.get(run_id)
+
+    async def claim(self, wanted: Wanted, limit: int) -> list[HeldRun]:
+        """Take runs of this engine's workflows that nobody holds."""
+        wanted = attrs.evolve(wanted, workflows=tuple(self.workflows))
+        lease = self.options.lease
+        records = await self.store.claim(self.owner, now=time.time(), lease_s=lease, limit=limit, wanted=wanted)
+        return [self._hold(self.workflows[each.workflow_name], each.run_id, each.fence) for each in records]
+
+    def _hold(self, workflow: Workflow, run_id: str, fence: int) -> HeldRun:
+        held = self.held[run_id] = HeldRun(self, workflow, run_id, fence)
+        return held
+
+    def forget(self, held: HeldRun) -> None:
+        """The run is over, or is not this engine's any more."""
+        if self.held.get(held.run_id) is held:
+            del self.held[held.run_id]
+            self._finished += held.last is not None
+        self.idle.pop(held, None)
+
+    def note_idle(self, held: HeldRun) -> None:
+        """The run has only questions left, or has something to do again."""
+        if held.idle_since is None:
+            self.idle.pop(held, None)
+        else:
+            self.idle[held] = None
+
+    def bring(self, held: HeldRun) -> None:
+        """Let a run go on that was taken over, as soon as there is room."""
+        self._recovered += 1
+        self._queue.append((held, None, {}))
+        self.pump()
+
+    def pump(self) -> None:
+        """Bring the runs that wait for it into memory, as far as there is room: in order, so nobody waits for ever."""
+        room = self.options.max_runs
+        while self._queue and not self.is_closing and (room is None or self.in_memory < room):
+            self.in_memory += 1
+            held, state, metadata = self._queue.popleft()
+            self.nursery.start_soon(held.bring, state, metadata)
+
+    # --- What it holds ------------------------------------------------------------------------------------------------
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts: runs held, in memory and in the queue, and of those in memory the events and calls, added up."""
+        loaded = [held.runner.state for held in self.held.values() if held.runner is not None]
+        return {
+            "held": len(self.held),
+            "in_memory": self.in_memory,
+            "queued": len(self._queue),
+            "started": self._started,
+            "recovered": self._recovered,
+            "finished": self._finished,
+            "emitted": sum(state.emitted for state in loaded),
+            "pending": sum(state.pending for state in loaded),
+            "running": sum(len(state.running) for state in loaded),
+            "consumed": sum(state.consumed for state in loaded),
+            "late": sum(state.late for state in loaded),
+            "store": self.store.statistics(),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.owner.engine_id} with {len(self.held)} runs>"
+
+
+def _by_name(workflows: Iterable[Workflow]) -> dict[str, Workflow]:
+    by_name: dict[str, Workflow] = {}
+    for each in workflows:
+        if by_name.setdefault(each.name, each) is not each:
+            raise ValueError(f"two workflows are named {each.name!r}; runs are found again by the name")
+    return by_name
+
+
+def _new(workflow: Workflow, run_id: str, event: Event) -> RunState:
+    """The state of a run that was never started."""
+    state = new_state(workflow, run_id)
+    state.wall_offset = time.time() - trio.current_time()
+    queue_start(state, event)
+    return state

@@ -1,0 +1,175 @@
+"""``EngineRun``: one run of an engine, wherever it is now. The methods are those of ``WorkflowRun``."""
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent
+from blazen_trio.core.history import HistoryEvent
+from blazen_trio.core.state import RunState
+from blazen_trio.core.status import RunStatus
+from blazen_trio.core.usage import TokenUsage
+from blazen_trio.engine.infos import RunInfo, info_of, result_in, state_of
+from blazen_trio.engine.subscription import POLL_S, EngineSubscription
+from blazen_trio.run import WorkflowResult
+from blazen_trio.session_refs import SessionRefRegistry
+from blazen_trio.snapshot import WorkflowSnapshot
+from blazen_trio.stream import EventTypes
+from blazen_trio.workflow import Workflow
+
+if TYPE_CHECKING:
+    from blazen_trio.engine.engine import Engine
+
+
+class EngineRun:
+    """One run of an engine. Any number of tasks may use it, and any number of handles may be of one run.
+
+    The properties tell what this engine knows: of a run in memory all, of another what was so when it was looked at
+    last, by ``Engine.get`` or ``refresh``.
+    """
+
+    __slots__ = ("_engine", "_seen", "_workflow", "run_id")
+
+    def __init__(self, engine: "Engine", workflow: Workflow, run_id: str, seen: RunState) -> None:
+        self.run_id: str = run_id
+        self._engine = engine
+        self._workflow = workflow
+        self._seen = seen
+
+    # --- What it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def workflow(self) -> Workflow:
+        """The workflow it is a run of."""
+        return self._workflow
+
+    @property
+    def _state(self) -> RunState:
+        held = self._engine.held.get(self.run_id)
+        if held is not None and held.runner is not None:
+            self._seen = held.runner.state
+        return self._seen
+
+    @property
+    def status(self) -> RunStatus:
+        """Where the run is."""
+        return self._state.status
+
+    @property
+    def pending_inputs(self) -> tuple[InputRequestEvent, ...]:
+        """The open questions, oldest first; empty after the end."""
+        state = self._state
+        return () if state.status.is_end else tuple(question.event for question in state.questions.values())
+
+    @property
+    def usage_total(self) -> TokenUsage:
+        """Tokens used so far; what a call used is taken back if it fails."""
+        return self._state.usage_total()
+
+    @property
+    def cost_total_usd(self) -> float:
+        """Cost so far, in US dollars."""
+        return self._state.cost_total_usd()
+
+    @property
+    def history(self) -> tuple[HistoryEvent, ...]:
+        """What happened, oldest first; empty unless the workflow has ``collect_history=True``."""
+        return tuple(self._state.history or ())
+
+    @property
+    def progress(self) -> ProgressEvent | None:
+        """The last progress that a step reported."""
+        return self._state.progress
+
+    @property
+    def session_refs(self) -> SessionRefRegistry:
+        """The run's live objects; none while it is not in memory."""
+        held = self._engine.held.get(self.run_id)
+        return SessionRefRegistry() if held is None or held.runner is None else held.runner.session_refs
+
+    def statistics(self) -> dict[str, Any]:
+        """What the run holds now; of one that is not in memory only its status."""
+        held = self._engine.held.get(self.run_id)
+        if held is None or held.runner is None:
+            return {"status": self.status.value}
+        return held.runner.statistics()
+
+    async def info(self) -> RunInfo:
+        """What the store says of it; a checkpoint.
+
+        Raises:
+            RunNotFoundError: it was deleted.
+        """
+        return info_of(await self._engine.store.info(self.run_id))
+
+    async def refresh(self) -> None:
+        """Look at the run again, wherever it is; a checkpoint."""
+        stored = await self._engine.store.read(self.run_id)
+        self._seen = state_of(self._workflow, stored)
+
+    # --- The end ------------------------------------------------------------------------------------------------------
+
+    async def result(self) -> WorkflowResult:
+        """Wait for the end of the run and give its result; a checkpoint. Any number of tasks may wait.
+
+        Raises:
+            StoreError: what the run did could not be saved; or the engine was closed, and the run goes on later.
+            WorkflowError: the error that ended the run; each waiter gets its own copy.
+        """
+        while True:
+            held = self._engine.held.get(self.run_id)
+            over = None if held is None else await held.wait_over()
+            over = over or await self._stored_end()
+            if over is not None:
+                self._seen = over
+                return result_in(over)
+            self._engine.check_open()
+            await trio.sleep(POLL_S)
+
+    async def _stored_end(self) -> RunState | None:
+        record = await self._engine.store.info(self.run_id)
+        if not record.header.is_finished:
+            return None
+        return state_of(self._workflow, await self._engine.store.read(self.run_id))
+
+    async def abort(self, reason: str | None = None) -> None:
+        """End the run now; harmless after the end; a checkpoint."""
+        await self._engine.abort(self.run_id, reason)
+
+    # --- Controls -----------------------------------------------------------------------------------------------------
+
+    async def pause(self, *, interrupt: bool = False) -> None:
+        """Stop dispatching at once, and wait until no call runs; a checkpoint. See ``WorkflowRun.pause``."""
+        await self._engine.pause(self.run_id, interrupt=interrupt)
+
+    async def resume_in_place(self) -> None:
+        """Go on after ``pause``; a checkpoint."""
+        await self._engine.resume(self.run_id)
+
+    async def send_event(self, event: Event) -> None:
+        """Put an event into the run's queue; a checkpoint. See ``WorkflowRun.send_event``."""
+        await self._engine.send_event(self.run_id, event)
+
+    async def respond_to_input(self, request_id: str, response: object) -> None:
+        """Answer a question; a checkpoint. See ``WorkflowRun.respond_to_input``."""
+        await self._engine.respond_to_input(self.run_id, request_id, response)
+
+    async def snapshot(self) -> WorkflowSnapshot:
+        """The whole condition of the run at one instant; a checkpoint. See ``WorkflowRun.snapshot``."""
+        held = self._engine.held.get(self.run_id)
+        if held is None or held.runner is None:
+            return await self._engine.told(self.run_id)
+        await trio.lowlevel.checkpoint()
+        return held.runner.snapshot()
+
+    def stream_events(
+        self, after: int = 0, types: EventTypes | None = None, *, lossless: bool = False
+    ) -> EngineSubscription:
+        """Subscribe to what the run publishes: what is stored, and then what comes. See ``WorkflowRun``.
+
+        While somebody reads it a run of this engine stays in memory.
+        """
+        return EngineSubscription(self._engine, self, after, types, lossless=lossless)
+
+    def __repr__(self) -> str:
+        return f"<EngineRun {self.run_id} of {self._workflow.name!r}, {self.status.value}>"

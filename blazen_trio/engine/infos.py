@@ -1,0 +1,75 @@
+"""What is known of a run without bringing it into memory."""
+
+import attrs
+
+from blazen_trio.abc import RunRecord, StoredRun
+from blazen_trio.core.events import InputRequestEvent
+from blazen_trio.core.state import RunState
+from blazen_trio.core.status import RunStatus
+from blazen_trio.durable.items import read_questions
+from blazen_trio.endings import Ending
+from blazen_trio.journal import replay
+from blazen_trio.run import WorkflowResult, result_of
+from blazen_trio.snapshot import WorkflowSnapshot, restore
+from blazen_trio.workflow import Workflow
+
+
+@attrs.frozen
+class RunInfo:
+    """One run in a list.
+
+    Attributes:
+        run_id: its id.
+        workflow_name: of the workflow that it is a run of.
+        status: where it is.
+        created: in seconds since the epoch.
+        updated: when its status or its questions changed last, likewise.
+        pending_inputs: its open questions.
+        error: why it failed, if so.
+    """
+
+    run_id: str
+    workflow_name: str
+    status: RunStatus
+    created: float
+    updated: float
+    pending_inputs: tuple[InputRequestEvent, ...] = ()
+    error: str | None = None
+
+
+def info_of(record: RunRecord) -> RunInfo:
+    """What a store's record says; raises ``StoreCorruptError`` if it cannot be read."""
+    header = record.header
+    return RunInfo(
+        run_id=record.run_id,
+        workflow_name=record.workflow_name,
+        status=RunStatus(header.status),
+        created=record.created,
+        updated=header.updated,
+        pending_inputs=read_questions(header.pending_inputs),
+        error=header.error,
+    )
+
+
+def told(workflow: Workflow, stored: StoredRun) -> WorkflowSnapshot:
+    """The run as the store has it.
+
+    Raises:
+        SnapshotError: it does not fit the workflow as it is now.
+        StoreCorruptError: it is damaged.
+    """
+    return replay(workflow, stored.snapshot or b"", stored.entries)
+
+
+def state_of(workflow: Workflow, stored: StoredRun) -> RunState:
+    """The state of a run, to look at; raises as ``told`` does."""
+    snapshot = attrs.evolve(told(workflow, stored), session_refs={})
+    state = restore(workflow, workflow.codec, snapshot, 0.0).state
+    state.status = snapshot.status
+    return state
+
+
+def result_in(state: RunState) -> WorkflowResult:
+    """The result of a run that is over; raises its error."""
+    event = Ending(state).take()
+    return WorkflowResult(state.run_id, event, result_of(event), state.usage, state.cost_usd)

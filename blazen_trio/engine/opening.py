@@ -1,0 +1,158 @@
+"""``open_engine``: the block that an engine lives in, and its standing tasks."""
+
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from blazen_trio.abc import Store, Wanted
+from blazen_trio.core.errors import RunLockedError
+from blazen_trio.core.status import RunStatus
+from blazen_trio.durable import Durability
+from blazen_trio.engine.commands import obey_commands
+from blazen_trio.engine.engine import CLAIMED_AT_ONCE, Engine, EngineOptions
+from blazen_trio.groups import alone
+from blazen_trio.workflow import Workflow
+
+DRAIN_S: Final = 5.0
+"""How long a closing engine lets running calls go on before they are cancelled and put back."""
+
+SAVE_S: Final = 30.0
+"""How long it then takes at most to save them: a store that hangs must not hang the program."""
+
+SWEEP_S: Final = 1.0
+"""How often runs that only wait are looked for; so long a question stays in memory for a quick answer."""
+
+LOOK_S: Final = 0.5
+"""How often the store is asked for commands, and for runs that nobody holds any more."""
+
+_LOOK_SOON_S: Final = 0.05
+
+
+@asynccontextmanager
+async def open_engine(
+    store: Store,
+    workflows: Iterable[Workflow],
+    *,
+    recover: bool = True,
+    durability: Durability = "step",
+    lease: float = 10.0,
+    idle_after: float | None = None,
+    max_runs: int | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> AsyncGenerator[Engine, None]:
+    """An engine of many durable runs, as an async context manager.
+
+    Leaving the block parks what still runs: calls have five seconds to end, then they are put back; the run goes on at
+    the next opening. An engine that dies loses nothing that was acknowledged: another one, on this store, goes on with
+    its runs, and calls that had not finished run again with the same ``idempotency_key``.
+
+    Args:
+        store: opened and closed with the engine, unless it is open already.
+        workflows: those whose runs it starts and goes on with; names must differ.
+        recover: go on at once with runs that were running when their engine ended.
+        durability: ``"step"``: a call starts when that is on disk which led to it, so a crash repeats only calls that
+            were running. ``"group"``: calls may be a commit ahead of the disk, and a crash repeats those; take it for
+            steps that are quick and may be repeated. Either way nothing leaves the process before it is on disk.
+        lease: seconds for which a run is held; after that much silence another engine takes it over.
+        idle_after: seconds after which a run that only waits for answers is let go of, so that any engine may take it.
+            By default it is held, though not in memory.
+        max_runs: so many runs at most are in memory and have something to do; others wait their turn.
+        labels: what this engine has; it runs only what requires no others.
+
+    Raises:
+        StoreError: the store cannot be opened.
+        ValueError: two workflows of one name, or a bad option.
+    """
+    options = EngineOptions(
+        recover=recover,
+        durability=durability,
+        lease=lease,
+        idle_after=idle_after,
+        max_runs=max_runs,
+        labels=dict(labels or {}),
+    )
+    engine = Engine(store, workflows, options)
+    async with store:
+        try:
+            async with trio.open_nursery() as nursery:
+                engine.nursery = nursery
+                nursery.start_soon(engine.committer.work)
+                await _take_over(engine)
+                for work in (_keep_lease, _look, _sweep):
+                    nursery.start_soon(work, engine)
+                try:
+                    yield engine
+                finally:
+                    await _close(engine)
+                    nursery.cancel_scope.cancel()
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
+            raise alone(error) from None  # noqa: ASYNC104 - what was raised in the nursery, without its group
+
+
+# --- Standing tasks ---------------------------------------------------------------------------------------------------
+
+
+async def _take_over(engine: Engine) -> None:
+    """Take the runs that nobody holds and that have something to do."""
+    statuses = [RunStatus.RUNNING.value] if engine.options.recover else []
+    for wanted in (
+        Wanted(statuses=statuses, labels=engine.options.labels),
+        Wanted(wake_before=time.time(), labels=engine.options.labels),
+    ):
+        while claimed := await engine.claim(wanted, CLAIMED_AT_ONCE):
+            for held in claimed:
+                engine.bring(held)
+
+
+async def _keep_lease(engine: Engine) -> None:
+    """Hold on to what the engine holds; let go of what others took."""
+    while True:
+        await trio.sleep(engine.options.lease / 3)
+        for run_id in await engine.store.renew(engine.owner, now=time.time(), lease_s=engine.options.lease):
+            held = engine.held.get(run_id)
+            if held is not None:
+                held.lose(RunLockedError(run_id))
+
+
+async def _look(engine: Engine) -> None:
+    """Obey commands, and take over runs whose engine is gone."""
+    while True:
+        await trio.sleep(LOOK_S)
+        await obey_commands(engine)
+        await _take_over(engine)
+
+
+async def _sweep(engine: Engine) -> None:
+    """Take runs out of memory that only wait for answers."""
+    patience = max(SWEEP_S, engine.options.idle_after or 0.0)
+    is_released = engine.options.idle_after is not None
+    while True:
+        await trio.sleep(SWEEP_S)
+        due = trio.current_time() - patience
+        for held in [each for each in engine.idle if (each.idle_since or 0.0) <= due and each.may_be_parked]:
+            engine.idle.pop(held, None)
+            await held.park(is_released=is_released)
+
+
+# --- The end ----------------------------------------------------------------------------------------------------------
+
+
+async def _close(engine: Engine) -> None:
+    """Stop dispatch, let calls end, save everything; shielded, with a deadline each."""
+    engine.is_closing = True
+    held = list(engine.held.values())
+    for each in held:
+        each.hold_dispatch()
+    with trio.move_on_after(DRAIN_S):  # not shielded: who cancels the block is in a hurry
+        while not all(each.is_quiet for each in held):  # noqa: ASYNC110 - calls end in many ways; this is not for long
+            await trio.sleep(_LOOK_SOON_S)
+    with trio.move_on_after(SAVE_S, shield=True):
+        async with trio.open_nursery() as nursery:
+            for each in held:
+                nursery.start_soon(each.park_for_good)
+        await engine.store.release(engine.owner)
+    for each in held:
+        each.gone()

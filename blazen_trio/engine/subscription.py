@@ -1,0 +1,145 @@
+"""The stream of an engine's run: what is stored of it, and then what comes, wherever the run is.
+
+Rules of this file:
+
+* Items are read by number, so nothing is seen twice or left out, whether they come from the store, from the run in
+  memory, or from the store again after another engine took the run over.
+* What is stored no more is one ``StreamGap``.
+* A run that is in memory is followed there; one of another engine is asked for in the store now and then.
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import trio
+from trio.lowlevel import checkpoint
+
+from blazen_trio.core.events import Event
+from blazen_trio.core.publication import MissedEvents, StreamItem
+from blazen_trio.durable.items import ItemCodec
+from blazen_trio.engine.holding import HeldRun
+from blazen_trio.stream import EventSubscription, EventTypes, checked_position, checked_types
+
+if TYPE_CHECKING:
+    from blazen_trio.engine.engine import Engine
+    from blazen_trio.engine.handle import EngineRun
+
+POLL_S: Final = 0.25
+"""How often the store is asked about a run that another engine holds."""
+
+PAGE: Final = 500
+"""Items read from the store at once."""
+
+
+class EngineSubscription(trio.abc.ReceiveChannel[Event]):
+    """One reader of a run's stream, for one task at a time; made by ``EngineRun.stream_events``."""
+
+    def __init__(
+        self, engine: "Engine", run: "EngineRun", after: int, types: EventTypes | None, *, lossless: bool
+    ) -> None:
+        self._engine = engine
+        self._run = run
+        self._codec = ItemCodec(run.workflow)
+        self._types = checked_types(types)
+        self._lossless = lossless
+        self._items: deque[StreamItem] = deque()
+        self._live: EventSubscription | None = None
+        self._is_closed = False
+        self.position: int = checked_position(after)
+        held = engine.held.get(run.run_id)
+        if held is not None and held.runner is not None:
+            self._follow(held)
+
+    async def receive(self) -> Event:
+        """The next event, or a ``StreamGap``; a checkpoint."""
+        return (await self.receive_item()).event
+
+    async def receive_item(self) -> StreamItem:
+        """The next event in its envelope; a gap bears the number of the last event missed; a checkpoint."""
+        while True:
+            item = await self._next()
+            self.position = item.seq
+            if self._types is None or isinstance(item.event, self._types):
+                return item
+
+    async def _next(self) -> StreamItem:
+        while True:
+            if self._is_closed:
+                raise trio.ClosedResourceError
+            if self._items:
+                await checkpoint()
+                return self._items.popleft()
+            if self._live is not None and self._live.dropped <= self.position:
+                item = await self._next_live(self._live)
+                if item is not None:
+                    return item
+            elif not await self._read_stored():
+                await self._wait_for_more()
+
+    async def _next_live(self, live: EventSubscription) -> StreamItem | None:
+        """The next item of the run in memory; ``None`` if it is there no more."""
+        try:
+            while (record := await live.receive_record()).seq <= self.position:
+                pass  # it was published while what is stored was read, and stored, too
+            return record.envelope()
+        except trio.EndOfChannel:
+            self._live = None
+            if self._run.status.is_end and live.position == self.position:
+                raise
+            return None
+
+    async def _read_stored(self) -> bool:
+        """Read what the store has behind this position; false if there is nothing."""
+        page = await self._engine.store.read_stream(self._run.run_id, after=self.position, limit=PAGE)
+        if self.position < page.floor:
+            missed = page.floor - self.position
+            self._items.append(MissedEvents(page.floor, missed, self._engine.committer.now()).envelope())
+        self._items += map(self._codec.read, page.rows)
+        return bool(self._items)
+
+    async def _wait_for_more(self) -> None:
+        """Everything stored was read: follow the run in memory, or wait a while; it is the end if the run is over."""
+        held = self._engine.held.get(self._run.run_id)
+        if held is not None:
+            async with held.in_memory():
+                self._follow(held)
+            return
+        record = await self._engine.store.info(self._run.run_id)
+        if record.header.is_finished and not await self._read_stored():
+            raise trio.EndOfChannel
+        self._engine.check_open()
+        await trio.sleep(POLL_S)
+
+    def _follow(self, held: HeldRun) -> None:
+        if held.runner is not None:
+            self._live = held.runner.subscribe(self.position, None, lossless=self._lossless)
+
+    def envelopes(self) -> "EngineEnvelopes":
+        """A view of this subscription that gives each event as a ``StreamItem``."""
+        return EngineEnvelopes(self)
+
+    def close(self) -> None:
+        """Leave the stream. Idempotent."""
+        self._is_closed = True
+        if self._live is not None:
+            self._live.close()
+
+    async def aclose(self) -> None:
+        """Leave the stream as ``close`` does, and pass a checkpoint."""
+        self.close()
+        await checkpoint()
+
+
+class EngineEnvelopes(trio.abc.ReceiveChannel[StreamItem]):
+    """A subscription that gives each event as a ``StreamItem``; same position, closed together."""
+
+    def __init__(self, subscription: EngineSubscription) -> None:
+        self._subscription = subscription
+
+    async def receive(self) -> StreamItem:
+        """The next event in its envelope; a checkpoint."""
+        return await self._subscription.receive_item()
+
+    async def aclose(self) -> None:
+        """Close the subscription, and pass a checkpoint."""
+        await self._subscription.aclose()

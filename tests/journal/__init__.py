@@ -1,0 +1,1 @@
+"""Journals: what happened to a run, told again."""

@@ -1,0 +1,1 @@
+"""The stores: what they promise, and what SQLite's own faults do to that."""
