@@ -97,7 +97,7 @@ class _Writer:
     def __init__(self, began: float) -> None:
         self._began = began
         self._lines: list[str] = []
-        self._calls: dict[int, str] = {}
+        self._calls: dict[int | str, str] = {}
         self._counts: dict[str, int] = {}
         self._questions: list[str] = []
 
