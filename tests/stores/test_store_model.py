@@ -248,8 +248,18 @@ def test_the_stores_do_what_the_model_does_for_long():
     run_state_machine_as_test(Stores, settings=settings(max_examples=share(1_000), stateful_step_count=60))
 
 
-def test_the_model_finds_a_planted_bug(monkeypatch):
-    monkeypatch.setattr(MemoryStore, "_let_go", lambda _self, run: setattr(run, "owner_id", None))
+extend = MemoryStore._extend
+
+BUGS: dict[str, Callable[..., Any]] = {
+    "_let_go": lambda _store, _run: None,
+    "_forget": lambda _store, _run_ids: None,
+    "_extend": lambda store, owner, _until: extend(store, owner, 0.0),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_the_model_finds_a_planted_bug(bug, monkeypatch):
+    monkeypatch.setattr(MemoryStore, bug, BUGS[bug])
     looking = settings(max_examples=100, stateful_step_count=25, phases=[Phase.generate], print_blob=False)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(Stores, settings=looking)
