@@ -245,7 +245,7 @@ def test_the_stores_do_what_the_model_does():
 
 @pytest.mark.slow
 def test_the_stores_do_what_the_model_does_for_long():
-    run_state_machine_as_test(Stores, settings=settings(max_examples=share(1_000), stateful_step_count=60))
+    run_state_machine_as_test(Stores, settings=settings(max_examples=share(400), stateful_step_count=60))
 
 
 extend = MemoryStore._extend
