@@ -35,7 +35,7 @@ class _Around(Store):
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.calls = 0
+        self.calls: int = 0
         """How many calls there were so far."""
 
     @abstractmethod

@@ -50,7 +50,7 @@ class SqliteStore(Store):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).absolute()  # the working directory may change while it is open
+        self.path: Path = Path(path).absolute()  # the working directory may change while it is open
         self._openings = 0
         self._opening = trio.StrictFIFOLock()
         self._writer: Writer | None = None

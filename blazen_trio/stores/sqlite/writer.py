@@ -69,7 +69,7 @@ class Writer:
         self._session: Session | None = None
         self._wal_pages = 0
         self._checkpoint_at = _CHECKPOINT_PAGES
-        self.commits = 0
+        self.commits: int = 0
         self._thread = threading.Thread(target=self._work, name=f"writer of {path}", daemon=True)
         self._thread.start()
 
