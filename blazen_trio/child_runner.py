@@ -45,14 +45,14 @@ class ChildRunner(Runner):
 
     def __init__(self, parent: Runner, call: Call, state: RunState) -> None:
         assert state.nesting is not None
-        self.parent = parent
-        self.call = call
+        self.parent: Runner = parent
+        self.call: Call = call
         self._is_suspended = False
         definition = state.nesting.definition
         super().__init__(definition, state, codec_of(definition), parent.metadata)
         self.owns_session_refs = False
         self.has_worker_scopes = True
-        self.outer_deadline = parent.outer_deadline
+        self.outer_deadline: float = parent.outer_deadline
 
     @property
     def root(self) -> Runner:

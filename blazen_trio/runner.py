@@ -145,7 +145,7 @@ class Runner:
         self._session_refs: SessionRefRegistry | None = None
         self.owns_session_refs: bool = True
         self.machine: Machine = Machine(definition, state)
-        self.decide = self.decider(self.machine)
+        self.decide: Callable[[Message], list[Effect]] = self.decider(self.machine)
         self.clock: Callable[[], float] = current_clock().current_time
         self.slice: Slice = current_slice()
         self.variables: Context = copy_context()
