@@ -34,10 +34,10 @@ async def seconds_per_answer(count: int) -> float:
 
 async def _seconds_for_ten(run: WorkflowRun) -> float:
     questions = run.pending_inputs[:10]
-    began = time.perf_counter()
+    began = time.thread_time()
     for each in questions:
         await run.respond_to_input(each.request_id, 1)
-    return time.perf_counter() - began
+    return time.thread_time() - began
 
 
 async def test_an_answer_costs_the_same_however_many_wait() -> None:
