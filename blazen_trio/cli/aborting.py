@@ -36,7 +36,7 @@ def abort_run(db: str, run_id: str, name: str | None, *, as_json: bool) -> Exit:
         CommandError: no such file, run or workflow; or its process does not do it.
     """
     status = run_trio(partial(_abort, db, run_id, name))
-    print_line(Console(stderr=True), f"blazen-trio: run {printable(run_id)!r} is over ({status})")
+    print_line(Console(stderr=True), f"blazen-trio: run '{printable(run_id)}' is over ({status})")
     if as_json:
         print_json({"run_id": run_id, "status": status})
     return Exit.DONE
@@ -56,7 +56,7 @@ async def _abort(db: str, run_id: str, name: str | None) -> str:
         with trio.move_on_after(ANSWER_S):
             return await _last_status(store, run_id)
         raise CommandError(
-            f"{holder} was told to abort run {printable(run_id)!r}, and has not done so for {ANSWER_S:g} s; whoever "
+            f"{holder} was told to abort run '{printable(run_id)}', and has not done so for {ANSWER_S:g} s; whoever "
             "holds the run next will",
             Exit.FAILED,
         )
@@ -66,18 +66,18 @@ async def _abort_here(store: Store, stored: StoredRun, db: str, name: str | None
     run_id = stored.run_id
     if name is None:
         line = command("abort", run_id, db=db, workflow="MODULE:WORKFLOW")
-        raise CommandError(f"nobody holds run {printable(run_id)!r}; say which workflow can read it: {line}")
+        raise CommandError(f"nobody holds run '{printable(run_id)}'; say which workflow can read it: {line}")
     workflow = load_workflow(name)
     if workflow.name != stored.workflow_name:
         raise CommandError(
-            f"run {printable(run_id)!r} is of the workflow {printable(stored.workflow_name)!r}, not of "
-            f"{printable(workflow.name)!r}"
+            f"run '{printable(run_id)}' is of the workflow '{printable(stored.workflow_name)}', not of "
+            f"'{printable(workflow.name)}'"
         )
     async with open_engine(store, [workflow], recover=False) as engine:
         try:
             await engine.abort(run_id)
         except SnapshotError as error:
-            raise CommandError(f"run {printable(run_id)!r} cannot be read: {printable(error)}") from error
+            raise CommandError(f"run '{printable(run_id)}' cannot be read: {printable(error)}") from error
 
 
 async def _last_status(store: Store, run_id: str) -> str:

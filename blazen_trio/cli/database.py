@@ -62,7 +62,7 @@ async def find_run(store: Store, run_id: str, db: str) -> StoredRun:
 
 def no_such_run(run_id: str, db: str) -> CommandError:
     """The error for an id that is not in the file."""
-    return CommandError(f"there is no run {printable(run_id)!r} in {db}; these are: {command('runs', db=db)}")
+    return CommandError(f"there is no run '{printable(run_id)}' in {db}; these are: {command('runs', db=db)}")
 
 
 def holder_of(record: RunRecord) -> str | None:

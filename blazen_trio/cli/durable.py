@@ -123,7 +123,7 @@ def starting(target: Target, data: object, run_id: str | None) -> Begin:
         except RunExistsError as error:
             known = error.run_id or ""
             raise CommandError(
-                f"there already is a run {printable(known)!r} in {target.db}; go on with it: {target.way_on(known)}"
+                f"there already is a run '{printable(known)}' in {target.db}; go on with it: {target.way_on(known)}"
             ) from error
         except (EncodeError, ValueError) as error:
             raise CommandError(f"the run cannot begin: {printable(error)}") from error
@@ -139,7 +139,7 @@ def resuming(target: Target, run_id: str, view: View) -> Begin:
         holder = holder_of(stored)
         if holder is not None:
             raise CommandError(
-                f"run {printable(run_id)!r} is held by {holder} and goes on there; stop that process first, or leave "
+                f"run '{printable(run_id)}' is held by {holder} and goes on there; stop that process first, or leave "
                 "it word from here with `respond` and `abort`"
             )
         if not stored.header.is_finished:
@@ -192,8 +192,8 @@ async def _own_run(engine: Engine, target: Target, run_id: str) -> StoredRun:
     stored = await find_run(engine.store, run_id, target.db)
     if stored.workflow_name != target.workflow.name:
         raise CommandError(
-            f"run {printable(run_id)!r} is of the workflow {printable(stored.workflow_name)!r}, and this one is named "
-            f"{printable(target.workflow.name)!r}; name the module:workflow that it was begun with"
+            f"run '{printable(run_id)}' is of the workflow '{printable(stored.workflow_name)}', and this one is named "
+            f"'{printable(target.workflow.name)}'; name the module:workflow that it was begun with"
         )
     return stored
 
@@ -204,22 +204,22 @@ async def _take_up(engine: Engine, run_id: str) -> None:
     except RunClosedError:  # it ended this very moment
         return
     except SnapshotError as error:
-        raise CommandError(f"run {printable(run_id)!r} cannot go on: {printable(error)}") from error
+        raise CommandError(f"run '{printable(run_id)}' cannot go on: {printable(error)}") from error
 
 
 def _question_of(stored: StoredRun, request_id: str | None) -> InputRequestEvent:
     """The question that is meant."""
     name = printable(stored.run_id)
     if stored.header.is_finished:
-        raise CommandError(f"run {name!r} is over ({stored.header.status}) and takes no answer")
+        raise CommandError(f"run '{name}' is over ({stored.header.status}) and takes no answer")
     questions = info_of(stored).pending_inputs
     if not questions:
-        raise CommandError(f"run {name!r} has no open question; it is {stored.header.status}")
+        raise CommandError(f"run '{name}' has no open question; it is {stored.header.status}")
     meant = [each for each in questions if request_id in (None, each.request_id)]
     if len(meant) != 1:
         which = "; ".join(f"--request {printable(each.request_id)}: {printable(each.prompt)}" for each in questions)
         problem = "has several open questions, say which is answered" if meant else "has no such open question"
-        raise CommandError(f"run {name!r} {problem}: {which}")
+        raise CommandError(f"run '{name}' {problem}: {which}")
     return meant[0]
 
 

@@ -44,7 +44,7 @@ def _lines(ending: Ending, view: View) -> list[str]:
     if ending.answered:
         return [f"the answer is taken; {ending.answered}"]
     return [
-        f"the run waits for an answer to {printable(each.prompt)!r} (request {printable(each.request_id)}), and there "
+        f"the run waits for an answer to '{printable(each.prompt)}' (request {printable(each.request_id)}), and there "
         f"is no terminal to ask at{_way_to_answer(ending)}"
         for each in ending.questions
     ]

@@ -33,6 +33,29 @@ async def take_answer(event: InputResponseEvent) -> StopEvent:
     return StopEvent(event.response)
 
 
+class Side(Event):
+    prompt: str
+
+
+@step
+async def both_sides(event: StartEvent) -> list[Side]:
+    return [Side("Left?"), Side("Right?")]
+
+
+class Answered(Event):
+    text: str
+
+
+@step
+async def ask_side(event: Side, ctx: Context) -> Answered:
+    return Answered(f"{event.prompt}: {await ctx.request_input(event.prompt)}")
+
+
+@step
+async def put_together(answers: list[Answered]) -> StopEvent:
+    return StopEvent([each.text for each in answers])
+
+
 @attrs.frozen
 class Point:
     x: float
@@ -70,6 +93,22 @@ async def wait_for_ever(event: StartEvent, ctx: Context) -> StopEvent:
     return StopEvent()
 
 
+class Handle(Event):
+    stream: object
+
+
+@step
+async def open_something(event: StartEvent) -> Handle:
+    return Handle(trio.Event())
+
+
+@step
+async def hold(event: Handle, ctx: Context) -> StopEvent:
+    ctx.report_progress(1, 1, "handles held")
+    await trio.sleep_forever()
+    return StopEvent()
+
+
 @step
 async def linger(event: StartEvent) -> StopEvent:
     await trio.sleep(0.2)
@@ -85,9 +124,12 @@ echoing = Workflow("echoing", [echo])
 failing = Workflow("failing", [fail])
 asking = Workflow("asking", [ask])
 routing = Workflow("routing", [ask_by_event, take_answer])
+two = Workflow("two", [both_sides, ask_side, put_together])
 silent = Workflow("silent", [ask], publish_lifecycle=False)
 odd = Workflow("odd", [odd_values])
 many = Workflow("many", [spread, work, count])
 endless = Workflow("endless", [wait_for_ever])
 ending = Workflow("ending", [linger, ask_meanwhile])
+unsavable = Workflow("unsavable", [open_something, hold])
+meeting = Workflow("meeting", [wait_for_ever, ask])
 no_workflow = "just text"
