@@ -79,7 +79,9 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
     async def _next_live(self, live: EventSubscription) -> StreamItem | None:
         """The next item of the run in memory; ``None`` if it is there no more."""
         try:
-            return (await live.receive_record()).envelope()
+            while (record := await live.receive_record()).seq <= self.position:
+                pass  # it was published while what is stored was read, and stored, too
+            return record.envelope()
         except trio.EndOfChannel:
             self._live = None
             if self._run.status.is_end and live.position == self.position:

@@ -7,6 +7,7 @@
 ``conformance``   ``store_conformance``: whether a store keeps what a store promises; each is told in ``promises``
 ``stores``        ``CrashingStore``, ``FlakyStore``: stores that fail on purpose
 ``ends``          how a run ended, to be compared
+``laws``          what must hold of every run that is interrupted
 ``living``        a run to its end, with the answers of the people outside
 ``watching``      a runner that tells of each message it took in
 ``scheduling``    Trio's scheduler, shuffled by a seed
