@@ -26,8 +26,8 @@ def follow_here(begin: Callable[[], RunBlock], audience: Audience, name: str | N
 
 
 async def _follow_here(begin: Callable[[], RunBlock], audience: Audience, name: str | None) -> Ending:
-    ending = Ending("")
-    with audience.view.running(), Interruption() as stop, stop.now:
+    ending = Ending()
+    with audience.attending(), Interruption() as stop, stop.now:
         async with begin() as run:
             ending = Ending(run.run_id)
             with stop.soon:

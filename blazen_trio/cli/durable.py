@@ -24,6 +24,7 @@ from blazen_trio import (
     RunNotFoundError,
     RunStatus,
     SnapshotError,
+    StoreError,
     UnknownInputRequestError,
     Workflow,
     open_engine,
@@ -92,23 +93,49 @@ def follow_stored(target: Target, begin: Begin, audience: Audience) -> Ending:
 
 
 async def _follow_stored(target: Target, begin: Begin, audience: Audience) -> Ending:
-    ending = Ending("")
-    with audience.view.running(), Interruption() as stop, stop.now:
-        async with (
-            open_db(target.db, is_made=target.is_made) as store,
-            open_engine(store, [target.workflow], recover=False) as engine,
-        ):
-            begun = await begin(engine)
-            if isinstance(begun, Ending):
-                return begun
-            ending = Ending(begun.run.run_id)
-            with stop.soon:
-                ending = await follow(begun.run, audience, begun.after)
-            if stop.soon.cancelled_caught and engine.statistics()["running"]:
-                audience.view.say("stops as soon as no call runs any more; Ctrl-C again stops at once")
+    with audience.attending(), Interruption() as stop:
+        visit = _Visit(target, begin, audience, stop)
+        with stop.now:
+            await visit.pay()
+    ending, code = visit.ending, stop.code
+    if not ending.run_id or ending.answered:
+        return attrs.evolve(ending, stopped=None if ending.answered else code)
     way_on = target.way_to_answer if ending.questions else target.way_on
-    stopped = None if ending.is_known else stop.code
-    return attrs.evolve(ending, stopped=stopped, way_on=way_on(ending.run_id) if ending.run_id else "")
+    return attrs.evolve(ending, stopped=None if ending.is_known else code, way_on=way_on(ending.run_id))
+
+
+@attrs.define
+class _Visit:
+    """One visit to a run; ``ending`` is what is known of it, however the visit ends."""
+
+    target: Target
+    begin: Begin
+    audience: Audience
+    stop: Interruption
+    ending: Ending = attrs.field(factory=Ending)
+
+    async def pay(self) -> None:
+        """Open the file and an engine, begin, and follow the run; a checkpoint."""
+        async with open_db(self.target.db, is_made=self.target.is_made) as store:
+            try:
+                async with open_engine(store, [self.target.workflow], recover=False) as engine:
+                    await self._follow(engine)
+            except StoreError as error:
+                if not self.ending.run_id:
+                    raise
+                if not self.ending.is_known:  # else only closing failed
+                    self.ending = attrs.evolve(self.ending, error=error)
+
+    async def _follow(self, engine: Engine) -> None:
+        begun = await self.begin(engine)
+        if isinstance(begun, Ending):
+            self.ending = begun
+            return
+        self.ending = Ending(begun.run.run_id)
+        with self.stop.soon:
+            self.ending = await follow(begun.run, self.audience, begun.after)
+        if self.stop.soon.cancelled_caught and engine.statistics()["running"]:
+            self.audience.view.say("stops when its calls have ended, after 5 s at most; Ctrl-C again stops at once")
 
 
 # --- Ways to begin ----------------------------------------------------------------------------------------------------

@@ -54,10 +54,15 @@ def _way_to_answer(ending: Ending) -> str:
     return f"; answer it: {ending.way_on}" if ending.way_on else "; with --db it could be answered later"
 
 
+def is_only_stopped(ending: Ending) -> bool:
+    """Whether not the run failed, but its file: it can go on."""
+    return isinstance(ending.error, StoreError) and bool(ending.way_on)
+
+
 def describe_failure(ending: Ending) -> str:
     """Why the run failed; or, if it was only its store that did, how to go on."""
     assert ending.error is not None
-    if isinstance(ending.error, StoreError) and ending.way_on:
+    if is_only_stopped(ending):
         return f"the run stopped: {describe_error(ending.error)}; go on with: {ending.way_on}"
     return f"the run failed: {describe_error(ending.error)}"
 
@@ -83,12 +88,14 @@ def _place_of(cause: BaseException | None) -> str:
 def as_plain(ending: Ending) -> dict[str, Any]:
     """The end as plain data for JSON."""
     known = {"run_id": ending.run_id}
+    go_on = {"go_on": ending.way_on} if ending.way_on and ending.result is None else {}
     if ending.result is not None:
         return {**known, "status": "completed", "result": ending.result.result}
     if ending.error is not None:
         error = {"type": type(ending.error).__name__, "message": str(ending.error)}
+        if is_only_stopped(ending):
+            return {**known, "status": "stopped", "error": error, **go_on}
         return {**known, "status": "failed", "error": error}
-    go_on = {"go_on": ending.way_on} if ending.way_on else {}
     if ending.stopped is not None:
         return {**known, "status": "interrupted", **go_on}
     if ending.answered:

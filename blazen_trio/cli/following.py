@@ -1,7 +1,7 @@
 """Watching a run from its start to its end: show it, answer its questions, say how it ended."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Final, TypeAlias, TypeVar
 
 import attrs
@@ -21,7 +21,7 @@ from blazen_trio import (
 from blazen_trio.cli.exits import Exit
 from blazen_trio.cli.output import printable
 from blazen_trio.cli.questions import NO_ANSWER, Answerer
-from blazen_trio.cli.view import View
+from blazen_trio.cli.view import View, logging_to
 from blazen_trio.groups import alone
 
 STATUS_POLL_S: Final = 0.1
@@ -39,6 +39,12 @@ class Audience:
     view: View
     answerer: Answerer
 
+    @contextlib.contextmanager
+    def attending(self) -> Generator[None]:
+        """The time in which the run is shown, and with it what the library logs."""
+        with self.view.running(), logging_to(self.view):
+            yield
+
 
 @attrs.frozen
 class Ending:
@@ -55,7 +61,7 @@ class Ending:
         way_on: the command line that goes on with the run.
     """
 
-    run_id: str
+    run_id: str = ""
     result: WorkflowResult | None = None
     error: WorkflowError | None = None
     questions: tuple[InputRequestEvent, ...] = ()

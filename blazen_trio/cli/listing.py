@@ -126,7 +126,7 @@ def _facts(stored: StoredRun, db: str) -> list[tuple[str, str]]:
     ]
     facts += [("question", _question_text(each)) for each in info.pending_inputs]
     facts += [("error", printable(info.error))] if info.error else []
-    return [*facts, ("go on", _way_on(info, db))]
+    return [*facts, ("result" if info.status.is_end else "go on", _way_on(info, db))]
 
 
 def _question_text(question: InputRequestEvent) -> str:

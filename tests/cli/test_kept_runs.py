@@ -1,13 +1,16 @@
 """Runs that are kept in a file: begun, listed, shown, answered, gone on with, aborted, from any process."""
 
 import json
+import logging
 import shutil
 
 import pytest
+from rich.console import Console
 
 from blazen_trio.cli import main
+from blazen_trio.cli.view import PlainView, logging_to
 
-from .terminal_for_tests import SECONDS_MAX, interrupt, run_at_terminal, running, terminate
+from .terminal_for_tests import COMMAND, SECONDS_MAX, begin_piped, interrupt, run_at_terminal, running, terminate
 
 HERE = "tests.cli.workflows_for_tests"
 
@@ -115,7 +118,7 @@ def test_a_signal_parks_the_run_and_the_line_that_is_said_goes_on(stop, code, db
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_calls(db, capsys):
-    script: list[tuple[str, str | int]] = [("5 of 5", interrupt()), ("Ctrl-C again stops at once", interrupt())]
+    script: list[tuple[str, str | int]] = [("5 of 5", interrupt()), ("Ctrl-C again", interrupt())]
 
     ended = run_at_terminal("run", f"{HERE}:endless", "--db", db, "--run-id", "a", script=script)
 
@@ -284,6 +287,35 @@ def test_a_run_that_nobody_holds_is_aborted_with_its_workflow(kept, capsys):
 def test_aborting_a_run_that_is_over_changes_nothing(kept, capsys):
     assert main(["abort", "done", "--db", kept]) == 0
     assert "run 'done' is over (completed)" in capsys.readouterr().err
+
+
+# --- A file that fails ------------------------------------------------------------------------------------------------
+
+
+def test_a_disk_that_is_full_stops_the_run_and_it_goes_on_when_there_is_room(db, capsys):
+    small = ["bash", "-c", 'ulimit -f 300; exec "$@"', "bash", *COMMAND]
+    argv = ("run", f"{HERE}:growing", "--db", db, "--run-id", "a", "--json")
+
+    with begin_piped(*argv, command=small) as process:
+        out, err = process.communicate(timeout=SECONDS_MAX)
+
+    line = f"blazen-trio resume {HERE}:growing a --db {db}"
+    assert process.returncode == 1
+    assert "the run stopped: StoreError: " in err.decode()
+    assert err.decode().endswith(f"go on with: {line}\n")
+    assert (json.loads(out)["status"], json.loads(out)["go_on"]) == ("stopped", line)
+
+    assert main(line.split()[1:]) == 0
+    assert capsys.readouterr().out == "50\n"
+
+
+def test_what_the_library_logs_is_shown_as_harmless_lines(capsys):
+    logger = logging.getLogger("blazen_trio")
+    with logging_to(PlainView(Console(stderr=True))):
+        logger.warning("run %s: \x1b[2J", "a")
+    logger.debug("nobody hears this")
+
+    assert capsys.readouterr().err == "(run a: \\x1b[2J)\n"
 
 
 # --- Several processes ------------------------------------------------------------------------------------------------

@@ -109,6 +109,18 @@ async def hold(event: Handle, ctx: Context) -> StopEvent:
     return StopEvent()
 
 
+class Grown(Event):
+    text: str
+
+
+@step
+async def grow(event: StartEvent | Grown, ctx: Context) -> Grown | StopEvent:
+    times = ctx.state.get("times", 0) + 1
+    ctx.state["times"] = times
+    await trio.lowlevel.checkpoint()
+    return Grown(f"{times}" * 10_000) if times < 50 else StopEvent(times)
+
+
 @step
 async def linger(event: StartEvent) -> StopEvent:
     await trio.sleep(0.2)
@@ -130,6 +142,7 @@ odd = Workflow("odd", [odd_values])
 many = Workflow("many", [spread, work, count])
 endless = Workflow("endless", [wait_for_ever])
 ending = Workflow("ending", [linger, ask_meanwhile])
+growing = Workflow("growing", [grow])
 unsavable = Workflow("unsavable", [open_something, hold])
 meeting = Workflow("meeting", [wait_for_ever, ask])
 no_workflow = "just text"
