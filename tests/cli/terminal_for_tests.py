@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,7 +30,16 @@ class Ended:
 def run_piped(*argv: str, cwd: Path = ROOT) -> Ended:
     """Run the command with nobody at its standard input."""
     with begin_piped(*argv, cwd=cwd) as process:
+        return end_of(process)
+
+
+def end_of(process: subprocess.Popen[bytes]) -> Ended:
+    """Wait for the end of a process; it is killed if it never ends."""
+    try:
         out, err = process.communicate(timeout=SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     return Ended(process.returncode, out.decode(), err.decode())
 
 
@@ -59,10 +69,12 @@ def running(*argv: str, cue: str) -> Iterator[subprocess.Popen[bytes]]:
 def wait_for(process: subprocess.Popen[bytes], cue: str) -> None:
     """Read what a process says on stderr up to a line with the cue."""
     assert process.stderr is not None
-    for line in process.stderr:
-        if cue in line.decode():
-            return
-    raise AssertionError(f"the cue never came: {cue}")
+    patience = threading.Timer(SECONDS_MAX, process.kill)
+    patience.start()
+    try:
+        assert any(cue in line.decode() for line in process.stderr), f"the cue never came: {cue}"
+    finally:
+        patience.cancel()
 
 
 def run_at_terminal(*argv: str, script: list[tuple[str, str | int]], cwd: Path = ROOT) -> Ended:

@@ -18,7 +18,7 @@ import pytest
 from tests.budget import share
 from tests.demo.packages_for_tests import install
 
-from .terminal_for_tests import SECONDS_MAX, begin_piped, run_piped, wait_for
+from .terminal_for_tests import begin_piped, end_of, run_piped, wait_for
 
 PACKAGES = 40
 
@@ -55,9 +55,9 @@ class Audit:
     def finish(self, name: str = "audit") -> tuple[object, str]:
         """Bring it to its end; gives the report, and what was said."""
         with self.begin(name) as process:
-            out, err = process.communicate(timeout=SECONDS_MAX)
-        assert process.returncode == 0, err.decode()
-        return json.loads(out), err.decode()
+            ended = end_of(process)
+        assert ended.code == 0, ended.err
+        return json.loads(ended.out), ended.err
 
     def check_reads(self, kills: int, name: str = "audit") -> None:
         """Each package was read, and no more were read again than could be running at a kill."""
