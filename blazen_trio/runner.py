@@ -376,7 +376,11 @@ class Runner:
         if runner is not None:
             self.later(lambda: runner.post(effect.message))
         elif effect.run.nesting is not None:  # it waits for its turn, as if paused: nothing has to be done
-            Machine(effect.run.nesting.definition, effect.run).handle(effect.message)
+            self.tell_resting(Machine(effect.run.nesting.definition, effect.run), effect.message)
+
+    def tell_resting(self, machine: Machine, message: Message) -> None:
+        """Tell a run inside this one that is in none of its calls now."""
+        self.decider(machine)(message)
 
     def _tell_rest(self, effect: TellRest) -> None:
         """There is a run around this one only for the runner of a child."""

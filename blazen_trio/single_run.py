@@ -21,7 +21,7 @@ from blazen_trio.core.state import new_state
 from blazen_trio.durable import Committer, DurableRunner, Journal
 from blazen_trio.endings import Ending
 from blazen_trio.groups import alone
-from blazen_trio.journal import base_of, replay
+from blazen_trio.journal import base_of, begun, replay
 from blazen_trio.run import WorkflowResult, make_result
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.snapshot import restore, take
@@ -58,7 +58,7 @@ async def _stored(
     state = new_state(workflow, run_id)
     state.wall_offset = time.time() - trio.current_time()
     queue_start(state, start)
-    base = base_of(take(workflow, state, codec_of(workflow), metadata, trio.current_time()))
+    base = base_of(begun(take(workflow, state, codec_of(workflow), metadata, trio.current_time())))
     run = NewRun(run_id, workflow.name, time.time(), snapshot=base)
     try:
         await store.create(run, owner, now=time.time(), lease_s=LEASE_S)
@@ -90,9 +90,12 @@ async def _live(workflow: WorkflowDefinition, stored: StoredRun, store: Store, o
         async with trio.open_nursery() as nursery:
             nursery.start_soon(committer.work)
             nursery.start_soon(_keep_lease, store, owner, journal)
-            async with RunBlock(workflow, runner, None, is_watched=True):
-                await runner.wait_finished()
-            nursery.cancel_scope.cancel()
+            try:
+                async with RunBlock(workflow, runner, None, is_watched=True):
+                    await runner.wait_finished()
+            finally:
+                committer.stop()
+                nursery.cancel_scope.cancel()
     except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
         raise alone(error) from None  # noqa: ASYNC104 - what was raised in the nursery, without its group
     return make_result(runner, Ending(runner.state))

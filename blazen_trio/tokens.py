@@ -5,6 +5,7 @@ in the limiter's statistics what runs. A shared limiter may be empty: then one t
 however many calls wait, and the first of them gets it.
 """
 
+from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
 class Tokens:
     """All tokens that the calls of one run hold, and the tasks that wait for one.
 
-    A granted token has an owner only when the machine has started a call for it: on the way there it is ``_granted``.
+    A granted token has an owner only when a call begins with it: on the way there it is ``_granted``, by step. That way
+    is long in a durable run, where the start of the call waits to be saved.
     """
 
     def __init__(self, runner: "Runner") -> None:
         self._runner = runner
         self._own: dict[int, trio.CapacityLimiter] = {}
         self._held: dict[Call, object] = {}
-        self._granted: object | None = None
+        self._granted: dict[int, deque[object]] = {}
         self._waits: dict[int, trio.CancelScope] = {}
 
     def take(self, call: Call) -> None:
@@ -37,10 +39,14 @@ class Tokens:
         if plan.limiter is None:
             self._own_limiter(plan).acquire_on_behalf_of_nowait(call)
         else:
-            assert self._granted is not None
-            self._held[call], self._granted = self._granted, None
+            self._held[call] = self._granted[plan.index].popleft()
             if plan.limit != inf:
                 self._own_limiter(plan).acquire_on_behalf_of_nowait(call)
+
+    def forgo(self, call: Call) -> None:
+        """A call is taken back whose start was not carried out yet."""
+        if call.plan.limiter is not None:
+            call.plan.limiter.release_on_behalf_of(self._granted[call.plan.index].popleft())
 
     def release(self, call: Call) -> None:
         """A call is over or was taken back: it holds no token any more."""
@@ -62,10 +68,13 @@ class Tokens:
             scope.cancel()
 
     def withdraw_all(self) -> None:
-        """The run is over."""
+        """The run is over, or goes away."""
         for scope in self._waits.values():
             scope.cancel()
         self._waits.clear()
+        for index, granted in self._granted.items():
+            while granted:
+                _limiter(self._runner.state.lanes[index]).release_on_behalf_of(granted.popleft())
 
     def statistics(self) -> dict[str, trio.CapacityLimiterStatistics]:
         """By step name: the limiters of the run."""
@@ -106,10 +115,11 @@ class Tokens:
 
     def _grant(self, lane: Lane, borrower: object) -> None:
         """The machine starts the first call that waits, if any; else the token goes back."""
-        self._granted = borrower
+        granted, running = self._granted.setdefault(lane.plan.index, deque()), lane.running
+        granted.append(borrower)
         self._runner.grant_slot(lane)
-        if self._granted is not None:
-            self._granted = None
+        if lane.running == running:
+            granted.remove(borrower)
             _limiter(lane).release_on_behalf_of(borrower)
 
 

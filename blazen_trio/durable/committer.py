@@ -10,7 +10,7 @@ from itertools import islice
 import trio
 
 from blazen_trio.abc import RunWrite, Store
-from blazen_trio.core.errors import StoreError
+from blazen_trio.core.errors import StoreError, WorkflowError
 from blazen_trio.durable.journal import Journal
 
 
@@ -25,7 +25,7 @@ class Committer:
         self.store: Store = store
         self._due: dict[Journal, None] = {}
         self._is_due = trio.Event()
-        self._is_idle = trio.Event()
+        self._scope = trio.CancelScope(shield=True)
 
     def wake(self, journal: Journal) -> None:
         """This journal has something to write, or something that waits."""
@@ -37,16 +37,21 @@ class Committer:
         return time.time()
 
     async def work(self) -> None:
-        """Write what is due, for ever."""
-        while True:
-            await self._is_due.wait()
-            self._is_due = trio.Event()
-            await self.write_due()
+        """Write what is due, until ``stop``: shielded, for whoever is cancelled may have something to save."""
+        with self._scope:
+            while True:
+                await self._is_due.wait()
+                self._is_due = trio.Event()
+                await self.write_due()
+
+    def stop(self) -> None:
+        """Write no more; what is being written is finished."""
+        self._scope.cancel()
 
     async def write_due(self) -> None:
         """Write one batch; shielded, since half of a commit is none; a checkpoint."""
         due, self._due = self._due, {}
-        batch = [(journal, journal.collect()) for journal in due]
+        batch = [(journal, _collected(journal)) for journal in due]
         results: Iterator[StoreError | None] = iter(())
         with trio.CancelScope(shield=True):
             results = iter(await self._written([write for _, writes in batch for write in writes]))
@@ -65,3 +70,12 @@ class Committer:
             return await self.store.write(writes)
         except StoreError as error:
             return [type(error)(error.problem, each.run_id) for each in writes]
+
+
+def _collected(journal: Journal) -> list[RunWrite]:
+    """What is to be written of a run; one that cannot be encoded ends, and the others go on."""
+    try:
+        return journal.collect()
+    except WorkflowError as error:
+        journal.failed(error)
+        return []

@@ -7,20 +7,24 @@ Rules of this file:
 * Effects wait in the order of their messages. Those that only go on inside (a reply to the step that asks, a word to a
   run inside this one) do not wait; with ``durability="group"`` only those wait that lead outside.
 * When the rows have become many beside what the run holds, a base takes their place.
+* A journal that is *closed* (parked, dropped, failed) takes nothing in any more. What waits to be saved then and is not
+  learns the error: nobody is promised what was not written.
 """
 
+import copy
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
-import trio
+from trio.lowlevel import checkpoint
 
 from blazen_trio.abc import RunHeader, RunWrite, StreamRow
 from blazen_trio.codec import codec_of, to_msgpack
 from blazen_trio.core.calls import Call
 from blazen_trio.core.effects import (
+    CancelCalls,
     Effect,
     Finish,
     Publish,
@@ -30,13 +34,17 @@ from blazen_trio.core.effects import (
     TellRest,
     TellRun,
 )
-from blazen_trio.core.errors import EncodeError
+from blazen_trio.core.errors import EncodeError, StoreError
+from blazen_trio.core.events import InputRequestEvent
 from blazen_trio.core.messages import Message, StepFailed, StepSucceeded, StoreFailed, TimerFired
+from blazen_trio.core.machine import Machine
+from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
 from blazen_trio.durable.items import ItemCodec, header_of
 from blazen_trio.failures import failure_of
-from blazen_trio.journal import RowWriter, base_of, base_plain, write_live
+from blazen_trio.journal import Path, RowWriter, base_of, base_plain, write_live
 from blazen_trio.journal.rows import NOT_WRITTEN
+from blazen_trio.parking import Parking
 from blazen_trio.snapshot import WorkflowSnapshot, take
 
 if TYPE_CHECKING:
@@ -52,6 +60,12 @@ FOLD_BYTES_MIN: Final = 256 * 1024
 FOLD_FACTOR: Final = 2
 """So many times the size of the last base must the rows have: then bases cost at most half of what rows cost."""
 
+FOLD_AT_END: Final = 4
+"""At the end a base is written if the rows have a quarter of the last one's size: what is read later should be short,
+but a run that holds much and did little since must not write it all again."""
+
+OnHeader: TypeAlias = Callable[[RunStatus, tuple[InputRequestEvent, ...]], None]
+
 _INNER: Final = frozenset({Reply, Reject, TellRun, TellRest})
 _OUTWARD: Final = frozenset({Publish, Finish})
 
@@ -62,16 +76,25 @@ class Journal:
     Attributes:
         fence: that the store gave with the run.
         error: why nothing more is written, if so.
-        on_header: is told the status when what lists show of the run was written.
+        on_header: is told the status and the open questions when what lists show of the run was written.
 
     Args:
         committer: what writes.
         durability: whether calls wait for the disk.
         fence: that the store gave with the run.
         base: to be written before all else, in place of what the store has of the run.
+        base_bytes: the size of what the store has of it.
     """
 
-    def __init__(self, committer: "Committer", durability: Durability, fence: int, base: bytes | None = None) -> None:
+    def __init__(
+        self,
+        committer: "Committer",
+        durability: Durability,
+        fence: int,
+        base: bytes | None = None,
+        *,
+        base_bytes: int = 0,
+    ) -> None:
         self.fence: int = fence
         self.error: Exception | None = None
         self._committer = committer
@@ -80,16 +103,16 @@ class Journal:
         self._stream: list[StreamRow] = []
         self._writer = RowWriter()
         self._held: deque[tuple[int, Runner, list[Effect]]] = deque()
-        self._waiting: deque[tuple[int, trio.Event]] = deque()
+        self._waiting: deque[tuple[int, Parking]] = deque()
         self._number = self._saved = self._handed = 0
         self._bytes = 0
-        self._base_bytes = 0
+        self._base_bytes = base_bytes if base is None else len(base)
         self._told: object = None
+        self._telling: tuple[RunStatus, tuple[InputRequestEvent, ...]] | None = None
         self._first: bytes | None = base
         self._final: RunWrite | None = None
-        self.on_header: Callable[[RunStatus], None] = _ignore
-        self._has_told = False
-        self._is_parked = False
+        self.on_header: OnHeader = _ignore
+        self._is_closed = False
         self._root: DurableRunner
 
     def bind(self, root: "DurableRunner") -> None:
@@ -101,10 +124,13 @@ class Journal:
 
     def feed(self, runner: "Runner", message: Message) -> None:
         """Write down what happened to the run or to one inside it, let its machine decide, and hold the effects."""
-        if self._is_parked:
+        if isinstance(message, StepFailed) and message.failure.passes:
+            self._go_away(runner, message)
+            return
+        if self._is_closed and self._root.state.outcome is None:
             return
         if (
-            self.error is not None
+            self._is_closed
             or self._root.state.outcome is not None
             or type(message) in NOT_WRITTEN
             or _is_late(runner, message)
@@ -114,11 +140,26 @@ class Journal:
         message, row = self._row(runner, message)
         effects = runner.decide(message)
         if not (effects and isinstance(effects[0], Reject)):  # then nothing has changed
-            self._rows.append(row)
-            self._number += 1
-            self._bytes += len(row)
-            self._committer.wake(self)
+            self._keep(row, message)
         self._hold(runner, effects)
+
+    def tell_resting(self, machine: Machine, message: Message) -> None:
+        """Write down what happened to a run inside that is in none of its calls now: it has no runner."""
+        path = path_of(machine.state, self._root.run_id)
+        self._keep(self._writer.write(path, codec_of(machine.definition), message), message)
+        machine.handle(message)
+
+    def _keep(self, row: bytes, message: Message) -> None:
+        self._rows.append(row)
+        self._number += 1
+        self._bytes += len(row)
+        self._writer.forget(message)
+        self._committer.wake(self)
+
+    def _go_away(self, runner: "Runner", message: StepFailed) -> None:
+        """The program ends (``KeyboardInterrupt``), not the run: it goes on from what the store has."""
+        self.drop()
+        runner.carry_out(runner.decide(message))
 
     def _row(self, runner: "Runner", message: Message) -> tuple[Message, bytes]:
         """The row of a message; a result that cannot be encoded is a failure of its call."""
@@ -135,6 +176,9 @@ class Journal:
     def _hold(self, runner: "Runner", effects: list[Effect]) -> None:
         """Carry out what need not wait; the rest waits for the last row."""
         if not effects:
+            return
+        if self._is_closed:  # the run is over here, and nothing of it is written: only its own tasks have to end
+            runner.carry_out([each for each in effects if type(each) not in _OUTWARD])
             return
         at_once = [each for each in effects if not self._must_wait(runner, each)]
         if len(at_once) < len(effects):
@@ -158,18 +202,26 @@ class Journal:
             if owner is runner:
                 calls += [each for each in effects if isinstance(each, StartStep)]
                 effects[:] = [each for each in effects if not isinstance(each, StartStep)]
+        for call in calls:
+            if call.plan.has_tokens:
+                runner.tokens.forgo(call)
         return tuple(calls)
 
     # --- Writing ------------------------------------------------------------------------------------------------------
 
     def collect(self) -> list[RunWrite]:
-        """What is to be written now, if anything, in order."""
-        self._handed = self._number
+        """What is to be written now, if anything, in order.
+
+        Raises:
+            WorkflowError: it cannot be encoded.
+        """
         if self._final is not None:
             final, self._final = self._final, None
+            self._handed = self._number
             return [final]
-        if self._is_parked or self.error is not None:
+        if self._is_closed:
             return []
+        self._handed = self._number
         first, self._first = self._first, None
         begin = [] if first is None else [RunWrite(self._root.run_id, self.fence, snapshot=first)]
         return begin + self._next()
@@ -195,8 +247,9 @@ class Journal:
         return [write]
 
     def _is_fold_due(self) -> bool:
-        over = self._root.state.outcome is not None
-        return over or self._bytes > max(FOLD_BYTES_MIN, FOLD_FACTOR * self._base_bytes)
+        if self._root.state.outcome is not None:
+            return self._bytes * FOLD_AT_END > self._base_bytes
+        return self._bytes > max(FOLD_BYTES_MIN, FOLD_FACTOR * self._base_bytes)
 
     def _base(self) -> bytes:
         """The run as it is now, without session refs: what they stand for lives in this process only."""
@@ -214,20 +267,21 @@ class Journal:
         if tell == self._told:
             return None
         self._told = tell
-        self._has_told = True
+        questions = () if state.outcome is not None else tuple([each.event for each in state.questions.values()])
+        self._telling = state.status, questions
         return header_of(state, state.status, self._committer.now())
 
     def saved(self) -> None:
         """What was collected is written: carry out what waited for it."""
         self._saved = self._handed
-        if self._has_told:
-            self._has_told = False
-            self.on_header(self._root.state.status)
+        telling, self._telling = self._telling, None
+        if telling is not None and not self._is_closed:
+            self.on_header(*telling)
         for runner, effects in self._due():
             runner.carry_out(effects)
             runner.arm_if_needed()
         while self._waiting and self._waiting[0][0] <= self._saved:
-            self._waiting.popleft()[1].set()
+            self._waiting.popleft()[1].set(None)
 
     def _due(self) -> "Iterator[tuple[Runner, list[Effect]]]":
         while self._held and self._held[0][0] <= self._saved:
@@ -239,43 +293,51 @@ class Journal:
         """What was collected could not be written: the run ends here, and nothing that waited happens."""
         if self.error is not None:
             return
-        self.error = error
-        self._held.clear()
-        self._stream.clear()
+        cancels = [(runner, each) for _, runner, effects in self._held for each in effects if type(each) is CancelCalls]
+        self._close(error)
+        for runner, effect in cancels:  # the machine has given up these calls already, and will not name them again
+            runner.carry_out([effect])
         root = self._root
-        root.carry_out(root.decide(StoreFailed(root.clock(), error)))
-        while self._waiting:
-            self._waiting.popleft()[1].set()
+        effects = root.decide(StoreFailed(root.clock(), error))
+        root.carry_out([each for each in effects if type(each) is not Publish])  # its number is not saved
 
     async def wait_saved(self) -> None:
         """Wait until what happened so far is written; a checkpoint.
 
         Raises:
-            StoreError: it could not be.
+            StoreError: it could not be, or the engine was closed before.
         """
-        number = self._number
-        if number > self._saved and self.error is None:
-            saved = trio.Event()
-            self._waiting.append((number, saved))
-            await saved.wait()
+        number, error = self._number, self.error
+        if number > self._saved and error is None:
+            parking = Parking()
+            self._waiting.append((number, parking))
+            error = await parking.wait()
         else:
-            await trio.lowlevel.checkpoint()
-        if self.error is not None and number > self._saved:
-            raise self.error
+            await checkpoint()
+        if error is not None:
+            raise copy.copy(error)
 
     def drop(self) -> None:
-        """Write nothing more: nothing of the run counts here from now on."""
-        self._is_parked = True
+        """Write nothing more: nothing of the run counts here from now on. Idempotent."""
+        if not self._is_closed:
+            self._close(StoreError("the engine was closed before that was saved; the run goes on from before it"))
+
+    def _close(self, error: Exception) -> None:
+        self.error = error
+        self._is_closed = True
+        self._final = None
         self._held.clear()
+        self._rows.clear()
+        self._stream.clear()
         while self._waiting:
-            self._waiting.popleft()[1].set()
+            self._waiting.popleft()[1].set(error)
 
     def park(self, snapshot: WorkflowSnapshot, *, is_released: bool) -> None:
         """Write this and no more: from now on nothing of the run counts here; it goes on from the snapshot.
 
         ``wait_saved`` tells when it is written.
         """
-        self._is_parked = True
+        self._is_closed = True
         header = header_of(self._root.state, snapshot.status, self._committer.now())
         stream, self._stream = self._stream, []
         base = base_of(snapshot)
@@ -286,8 +348,13 @@ class Journal:
         self._committer.wake(self)
 
 
-def _ignore(_status: RunStatus) -> None:
+def _ignore(_status: RunStatus, _questions: tuple[InputRequestEvent, ...]) -> None:
     """Nobody wants to know."""
+
+
+def path_of(run: RunState, root_id: str) -> Path:
+    """The ids of the calls around a run inside another one, which its own id is made of."""
+    return tuple([int(part, 16) for part in run.run_id.removeprefix(root_id).split("/")[1:]])
 
 
 def _is_late(runner: "Runner", message: Message) -> bool:

@@ -9,6 +9,7 @@ from blazen_trio.child_runner import ChildRunner
 from blazen_trio.codec import codec_of
 from blazen_trio.core.calls import Call
 from blazen_trio.core.definition import WorkflowDefinition
+from blazen_trio.core.machine import Machine
 from blazen_trio.core.messages import Message
 from blazen_trio.core.state import RunState
 from blazen_trio.durable.journal import Journal
@@ -28,6 +29,12 @@ class DurableChildRunner(ChildRunner):
     def take_unbegun(self) -> tuple[Call, ...]:
         """Take back the calls that no worker has begun, also those whose start is not written yet."""
         return (*super().take_unbegun(), *_journal_of(self.root).take_unbegun(self))
+
+    def suspend(self) -> None:
+        """Put back what was not begun, and the tokens that were granted to it."""
+        super().suspend()
+        if self._tokens is not None:
+            self._tokens.withdraw_all()
 
 
 def _journal_of(root: Runner) -> Journal:
@@ -63,9 +70,15 @@ class DurableRunner(Runner):
         """Take back the calls that no worker has begun, also those whose start is not written yet."""
         return (*super().take_unbegun(), *self.journal.take_unbegun(self))
 
+    def tell_resting(self, machine: Machine, message: Message) -> None:
+        """Tell a run inside this one that is in none of its calls now."""
+        self.journal.tell_resting(machine, message)
+
     def leave_block(self) -> None:
         """The program goes away, not the run: the store has it as it is, and it goes on from there."""
         self.journal.drop()
+        if self._tokens is not None:
+            self._tokens.withdraw_all()
         assert self.nursery is not None
         self.nursery.cancel_scope.cancel()
 

@@ -6,33 +6,49 @@ from typing import Any, Final
 
 from blazen_trio.abc import Command
 from blazen_trio.codec import Codec, DecodeError, Plain, from_msgpack
-from blazen_trio.core.errors import WorkflowError
+from blazen_trio.core.errors import SnapshotError, StoreError, WorkflowError
 from blazen_trio.engine.engine import Engine
+from blazen_trio.engine.holding import HeldRun
 from blazen_trio.snapshot.fields import checked, checked_list
 
 logger: Final = logging.getLogger("blazen_trio")
 
 
 async def obey_commands(engine: Engine) -> None:
-    """Do what was asked of this engine's runs, in order; a checkpoint.
+    """Begin to do what was asked of this engine's runs: for each run in order; a checkpoint.
 
-    Who asked is not waiting for a word: what cannot be done is logged.
+    Each run has a task for that, since a pause waits for the calls that run. Who asked is not waiting for a word: what
+    cannot be done is logged. A command stays in the store until it was done, or never can be.
     """
-    commands = await engine.store.commands(engine.owner)
-    for command in commands:
-        try:
-            await _obey(engine, command)
-        except (WorkflowError, DecodeError, KeyError, ValueError) as error:
-            logger.warning("run %s: %s, asked by another engine, was not done: %s", command.run_id, command.kind, error)
-    if commands:
-        await engine.store.done([command.command_id for command in commands])
+    by_run: dict[str, list[Command]] = {}
+    for command in await engine.store.commands(engine.owner):
+        by_run.setdefault(command.run_id, []).append(command)
+    for run_id, commands in by_run.items():
+        held = engine.held.get(run_id)
+        if held is not None and held.error is None and held not in engine.obeying:
+            engine.obeying.add(held)
+            engine.nursery.start_soon(_obey_all, engine, held, commands)
 
 
-async def _obey(engine: Engine, command: Command) -> None:
-    held = engine.held.get(command.run_id)
-    if held is not None:
+async def _obey_all(engine: Engine, held: HeldRun, commands: list[Command]) -> None:
+    try:
+        for command in commands:
+            await _obey(engine, held, command)
+            await engine.store.done([command.command_id])
+    except (StoreError, SnapshotError) as error:  # the run stopped, or is elsewhere: the rest waits for whoever has it
+        logger.warning("run %s: what another engine asked waits: %s", held.run_id, error)
+    finally:
+        engine.obeying.discard(held)
+
+
+async def _obey(engine: Engine, held: HeldRun, command: Command) -> None:
+    try:
         arguments = checked_list(from_msgpack(command.payload), "command")
         await _VERBS[command.kind](engine, command.run_id, held.workflow.codec, *arguments)
+    except (StoreError, SnapshotError):
+        raise
+    except (WorkflowError, DecodeError, KeyError, TypeError, ValueError) as error:
+        logger.warning("run %s: %s, asked by another engine, was not done: %s", command.run_id, command.kind, error)
 
 
 async def _respond(engine: Engine, run_id: str, codec: Codec, request_id: Plain, response: Plain) -> None:

@@ -1,8 +1,9 @@
 """``Engine``: start, find and control runs, wherever they are."""
 
 import time
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import attrs
@@ -11,15 +12,23 @@ import trio
 from blazen_trio.abc import Command, NewRun, Owner, Store, Wanted, is_id
 from blazen_trio.codec import to_msgpack
 from blazen_trio.core.children import queue_start
-from blazen_trio.core.errors import RunClosedError, StoreError, UnknownInputRequestError
+from blazen_trio.core.errors import (
+    AnswerConflictError,
+    RunClosedError,
+    StoreError,
+    UnknownInputRequestError,
+    WorkflowError,
+)
 from blazen_trio.core.events import Event, require_event
+from blazen_trio.core.questions import is_same
 from blazen_trio.core.state import RunState, new_state
 from blazen_trio.core.status import RunStatus
 from blazen_trio.durable import Committer, Durability
 from blazen_trio.engine.handle import EngineRun
 from blazen_trio.engine.holding import HeldRun
-from blazen_trio.engine.infos import RunInfo, info_of, state_of, told
-from blazen_trio.journal import base_of
+from blazen_trio.engine.infos import RunInfo, Seen, info_of, state_of, told
+from blazen_trio.journal import base_of, begun
+from blazen_trio.run import WorkflowRun
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.snapshot import WorkflowSnapshot, take
 from blazen_trio.sub_workflow import start_event
@@ -27,6 +36,8 @@ from blazen_trio.workflow import Workflow
 
 CLAIMED_AT_ONCE: Final = 100
 """Runs taken over in one go: then those who wait for the store get their turn."""
+
+_COUNTED: Final = ("emitted", "pending", "consumed", "late")
 
 
 @attrs.frozen(kw_only=True)
@@ -66,8 +77,10 @@ class Engine:
         self.in_memory: int = 0
         self.is_closing: bool = False
         self.idle: dict[HeldRun, None] = {}
+        self.obeying: set[HeldRun] = set()
         self._queue: deque[tuple[HeldRun, RunState | None, dict[str, Any]]] = deque()
         self._started = self._recovered = self._finished = 0
+        self._away: Counter[str] = Counter()
 
     # --- Runs ---------------------------------------------------------------------------------------------------------
 
@@ -94,24 +107,27 @@ class Engine:
             RunExistsError: there is a run of that id.
             ValueError: no such workflow here, or an id that no store takes.
         """
+        self.check_open()
         workflow = self.workflow(name)
         run_id = new_run_id() if run_id is None else run_id
         if not is_id(run_id):
             raise ValueError(f"run_id= must be a text of 1 to 1,000 characters without NUL, not {run_id!r:.60}")
         known = dict(metadata or {})
         state = _new(workflow, run_id, start_event(input))
-        snapshot = take(workflow, state, workflow.codec, known, trio.current_time())
         labels = dict(require or {})
+        snapshot = begun(take(workflow, state, workflow.codec, known, trio.current_time()))
         run = NewRun(run_id, name, time.time(), labels=labels, snapshot=base_of(snapshot))
         fence = await self.store.create(run, self.owner, now=time.time(), lease_s=self.options.lease)
         self._started += 1
+        seen = Seen(RunStatus.RUNNING, (), state)
         if not labels.items() <= self.options.labels.items():
-            await self.store.release(self.owner, [run_id])
-            return EngineRun(self, workflow, run_id, state)
+            with trio.CancelScope(shield=True):  # it is there already, and another engine shall find it
+                await self.store.release(self.owner, [run_id])
+            return EngineRun(self, workflow, run_id, seen)
         held = self._hold(workflow, run_id, fence)
-        self._queue.append((held, state, known))
-        self.pump()
-        return EngineRun(self, workflow, run_id, state)
+        held.seen = seen
+        self._enqueue(held, state, known)
+        return EngineRun(self, workflow, run_id, seen)
 
     async def get(self, run_id: str) -> EngineRun:
         """A run by its id.
@@ -123,10 +139,10 @@ class Engine:
         held = self.held.get(run_id)
         if held is not None and held.runner is not None:
             await trio.lowlevel.checkpoint()
-            return EngineRun(self, held.workflow, run_id, held.runner.state)
+            return EngineRun(self, held.workflow, run_id, held.seen)
         stored = await self.store.read(run_id)
         workflow = self.workflow(stored.workflow_name)
-        return EngineRun(self, workflow, run_id, state_of(workflow, stored))
+        return EngineRun(self, workflow, run_id, Seen.of(state_of(workflow, stored)))
 
     async def told(self, run_id: str) -> WorkflowSnapshot:
         """The snapshot of a run that is not in memory here."""
@@ -160,70 +176,107 @@ class Engine:
     async def delete(self, run_id: str) -> None:
         """Forget a run with all that is of it; abort it first if it is not over.
 
+        A run that cannot go on here, since its store failed or its workflow was changed, is forgotten as it is.
+
         Raises:
             RunLockedError: it is not over.
             RunNotFoundError: there is none.
         """
+        held = self.held.get(run_id)
+        if held is not None and held.error is not None and held.runner is None:
+            await self.store.release(self.owner, [run_id])
+            held.gone()
         await self.store.delete(run_id)
 
     # --- Controls -----------------------------------------------------------------------------------------------------
 
     async def respond_to_input(self, run_id: str, request_id: str, response: object) -> None:
         """Answer a question of a run; raises as ``WorkflowRun.respond_to_input`` does."""
-        held = await self._held(run_id, "respond_to_input")
-        if held is None:
-            await self._leave_answer(run_id, request_id, response)
-            return
-        async with held.in_memory() as run:
-            await run.respond_to_input(request_id, response)
+        async with self.using(run_id, "respond_to_input") as run:
+            if run is not None:
+                await run.respond_to_input(request_id, response)
+            else:
+                await self._leave_answer(run_id, request_id, response)
 
     async def _leave_answer(self, run_id: str, request_id: str, response: object) -> None:
         info = info_of(await self.store.info(run_id))
+        workflow = self.workflow(info.workflow_name)
+        plain = workflow.codec.to_plain(response, "the answer")
         if all(each.request_id != request_id for each in info.pending_inputs):
-            raise UnknownInputRequestError(request_id, run_id)
-        codec = self.workflow(info.workflow_name).codec
-        await self._leave(run_id, "respond_to_input", [request_id, codec.to_plain(response, "the answer")])
+            self._check_answered(state_of(workflow, await self.store.read(run_id)), request_id, response)
+            return
+        await self._leave(run_id, "respond_to_input", [request_id, plain])
+
+    def _check_answered(self, state: RunState, request_id: str, response: object) -> None:
+        """The same answer may be given again, also to a run that another engine holds."""
+        if state.outcome is not None:
+            raise RunClosedError("respond_to_input", state.status.value, state.run_id)
+        if request_id not in state.answered:
+            raise UnknownInputRequestError(request_id, state.run_id)
+        if not is_same(state.answered[request_id], response):
+            raise AnswerConflictError(request_id, state.run_id)
 
     async def send_event(self, run_id: str, event: Event) -> None:
         """Put an event into a run; raises as ``WorkflowRun.send_event`` does."""
         require_event(event, "send_event")
-        held = await self._held(run_id, "send_event")
-        if held is None:
+        async with self.using(run_id, "send_event") as run:
+            if run is not None:
+                await run.send_event(event)
+                return
             info = await self.store.info(run_id)
             await self._leave(run_id, "send_event", [self.workflow(info.workflow_name).codec.event_to_plain(event)])
-            return
-        async with held.in_memory() as run:
-            await run.send_event(event)
 
     async def pause(self, run_id: str, *, interrupt: bool = False) -> None:
-        """Stop dispatching a run, and wait until no call of it runs; it stays paused until ``resume``."""
-        held = await self._held(run_id, "pause")
-        if held is None:
-            await self._leave(run_id, "pause", [interrupt])
-            return
-        async with held.in_memory() as run:
-            await run.pause(interrupt=interrupt)
+        """Stop dispatching a run, and wait until no call of it runs; it stays paused until ``resume``.
+
+        Of a run that another engine holds this is asked, and not waited for; so it is with all controls.
+        """
+        async with self.using(run_id, "pause") as run:
+            if run is not None:
+                await run.pause(interrupt=interrupt)
+            else:
+                await self._leave(run_id, "pause", [interrupt])
 
     async def resume(self, run_id: str) -> None:
-        """Go on with a run that was paused."""
-        held = await self._held(run_id, "resume")
-        if held is None:
-            await self._leave(run_id, "resume", [])
-            return
-        async with held.in_memory() as run:
-            await run.resume_in_place()
+        """Go on with a run that was paused, or that stopped because its store failed."""
+        async with self.using(run_id, "resume") as run:
+            if run is not None:
+                await run.resume_in_place()
+            else:
+                await self._leave(run_id, "resume", [])
 
     async def abort(self, run_id: str, reason: str | None = None) -> None:
         """End a run now; harmless after its end."""
         try:
-            held = await self._held(run_id, "abort")
+            async with self.using(run_id, "abort") as run:
+                if run is not None:
+                    await run.abort(reason)
+                else:
+                    await self._leave(run_id, "abort", [reason])
         except RunClosedError:
             return
-        if held is None:
-            await self._leave(run_id, "abort", [reason])
-            return
-        async with held.in_memory() as run:
-            await run.abort(reason)
+
+    @asynccontextmanager
+    async def using(self, run_id: str, verb: str) -> AsyncGenerator[WorkflowRun | None, None]:
+        """The run's handle, with the run in memory for the block; ``None`` if another engine has it.
+
+        Raises:
+            RunClosedError: it is over.
+            SnapshotError: it does not fit its workflow as it is now.
+            StoreError: it cannot be read.
+        """
+        held, run = await self._held(run_id, verb), None
+        while held is not None and (run := await held.enter()) is None:
+            held = await self._held(run_id, verb)  # it was let go of in the meantime
+        try:
+            yield run
+        except WorkflowError:  # a refusal tells what the run is like: nobody is told what a crash could undo
+            if held is not None and held.runner is not None:
+                await held.runner.wait_saved()
+            raise
+        finally:
+            if held is not None:
+                held.exit()
 
     async def _leave(self, run_id: str, kind: str, arguments: list[Any]) -> None:
         """Leave word for the engine that holds the run."""
@@ -253,7 +306,7 @@ class Engine:
         self.workflow(record.workflow_name)
         if record.header.is_finished:
             raise RunClosedError(verb, record.header.status, run_id)
-        taken = await self.claim(Wanted(run_id=run_id), 1)
+        taken = await self.claim(Wanted(run_id=run_id, labels=self.options.labels), 1)
         return taken[0] if taken else self.held.get(run_id)
 
     async def claim(self, wanted: Wanted, limit: int) -> list[HeldRun]:
@@ -269,22 +322,36 @@ class Engine:
 
     def forget(self, held: HeldRun) -> None:
         """The run is over, or is not this engine's any more."""
-        if self.held.get(held.run_id) is held:
+        if held.is_held:
             del self.held[held.run_id]
-            self._finished += held.last is not None
         self.idle.pop(held, None)
 
-    def note_idle(self, held: HeldRun) -> None:
-        """The run has only questions left, or has something to do again."""
-        if held.idle_since is None:
-            self.idle.pop(held, None)
-        else:
+    def note_idle(self, held: HeldRun, *, is_idle: bool) -> None:
+        """The run has only questions left, or has something to do, or left memory."""
+        held.idle_since = trio.current_time() if is_idle else None
+        if is_idle:
             self.idle[held] = None
+        else:
+            self.idle.pop(held, None)
+
+    def note_finished(self, state: RunState) -> None:
+        """A run is over, and that is saved."""
+        self._finished += 1
+        self.note_away(state, 1)
+
+    def note_away(self, state: RunState, times: int) -> None:
+        """A run left memory, or (-1) came back: what it counted still counts."""
+        for name in _COUNTED:
+            self._away[name] += times * getattr(state, name)
 
     def bring(self, held: HeldRun) -> None:
         """Let a run go on that was taken over, as soon as there is room."""
         self._recovered += 1
-        self._queue.append((held, None, {}))
+        self._enqueue(held, None, {})
+
+    def _enqueue(self, held: HeldRun, state: RunState | None, metadata: dict[str, Any]) -> None:
+        held.is_queued = True
+        self._queue.append((held, state, metadata))
         self.pump()
 
     def pump(self) -> None:
@@ -298,7 +365,11 @@ class Engine:
     # --- What it holds ------------------------------------------------------------------------------------------------
 
     def statistics(self) -> dict[str, Any]:
-        """Counts: runs held, in memory and in the queue, and of those in memory the events and calls, added up."""
+        """Counts: runs held, in memory, in the queue, stopped by an error; events and calls of all, added up.
+
+        ``emitted``, ``pending``, ``consumed`` and ``late`` are of the runs in memory, of those that this engine parked,
+        and of those that ended here.
+        """
         loaded = [held.runner.state for held in self.held.values() if held.runner is not None]
         return {
             "held": len(self.held),
@@ -307,11 +378,9 @@ class Engine:
             "started": self._started,
             "recovered": self._recovered,
             "finished": self._finished,
-            "emitted": sum(state.emitted for state in loaded),
-            "pending": sum(state.pending for state in loaded),
+            **{name: sum(getattr(state, name) for state in loaded) + self._away[name] for name in _COUNTED},
             "running": sum(len(state.running) for state in loaded),
-            "consumed": sum(state.consumed for state in loaded),
-            "late": sum(state.late for state in loaded),
+            "stopped": sum(held.error is not None for held in self.held.values()),
             "store": self.store.statistics(),
         }
 

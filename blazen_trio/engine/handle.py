@@ -6,10 +6,9 @@ import trio
 
 from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent
 from blazen_trio.core.history import HistoryEvent
-from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
 from blazen_trio.core.usage import TokenUsage
-from blazen_trio.engine.infos import RunInfo, info_of, result_in, state_of
+from blazen_trio.engine.infos import RunInfo, Seen, info_of, result_in, state_of
 from blazen_trio.engine.subscription import POLL_S, EngineSubscription
 from blazen_trio.run import WorkflowResult
 from blazen_trio.session_refs import SessionRefRegistry
@@ -28,13 +27,13 @@ class EngineRun:
     last, by ``Engine.get`` or ``refresh``.
     """
 
-    __slots__ = ("_engine", "_seen", "_workflow", "run_id")
+    __slots__ = ("_engine", "_last_seen", "_workflow", "run_id")
 
-    def __init__(self, engine: "Engine", workflow: Workflow, run_id: str, seen: RunState) -> None:
+    def __init__(self, engine: "Engine", workflow: Workflow, run_id: str, seen: Seen) -> None:
         self.run_id: str = run_id
         self._engine = engine
         self._workflow = workflow
-        self._seen = seen
+        self._last_seen = seen
 
     # --- What it is ---------------------------------------------------------------------------------------------------
 
@@ -44,42 +43,47 @@ class EngineRun:
         return self._workflow
 
     @property
-    def _state(self) -> RunState:
+    def _seen(self) -> Seen:
         held = self._engine.held.get(self.run_id)
-        if held is not None and held.runner is not None:
-            self._seen = held.runner.state
-        return self._seen
+        if held is not None and held.seen.status is not None:
+            self._last_seen = held.seen
+        return self._last_seen
 
     @property
     def status(self) -> RunStatus:
-        """Where the run is."""
-        return self._state.status
+        """Where the run is: what is saved of that."""
+        status = self._seen.status
+        assert status is not None
+        return status
 
     @property
     def pending_inputs(self) -> tuple[InputRequestEvent, ...]:
-        """The open questions, oldest first; empty after the end."""
-        state = self._state
-        return () if state.status.is_end else tuple(question.event for question in state.questions.values())
+        """The open questions, oldest first, as far as they are saved; empty after the end."""
+        return self._seen.questions
 
     @property
     def usage_total(self) -> TokenUsage:
         """Tokens used so far; what a call used is taken back if it fails."""
-        return self._state.usage_total()
+        seen = self._seen
+        return seen.usage if seen.state is None else seen.state.usage_total()
 
     @property
     def cost_total_usd(self) -> float:
         """Cost so far, in US dollars."""
-        return self._state.cost_total_usd()
+        seen = self._seen
+        return seen.cost_usd if seen.state is None else seen.state.cost_total_usd()
 
     @property
     def history(self) -> tuple[HistoryEvent, ...]:
-        """What happened, oldest first; empty unless the workflow has ``collect_history=True``."""
-        return tuple(self._state.history or ())
+        """What happened, oldest first; empty unless the workflow has ``collect_history=True``, and while parked."""
+        state = self._seen.state
+        return () if state is None else tuple(state.history or ())
 
     @property
     def progress(self) -> ProgressEvent | None:
-        """The last progress that a step reported."""
-        return self._state.progress
+        """The last progress that a step reported; not known while the run is parked."""
+        state = self._seen.state
+        return None if state is None else state.progress
 
     @property
     def session_refs(self) -> SessionRefRegistry:
@@ -105,7 +109,7 @@ class EngineRun:
     async def refresh(self) -> None:
         """Look at the run again, wherever it is; a checkpoint."""
         stored = await self._engine.store.read(self.run_id)
-        self._seen = state_of(self._workflow, stored)
+        self._last_seen = Seen.of(state_of(self._workflow, stored))
 
     # --- The end ------------------------------------------------------------------------------------------------------
 
@@ -113,24 +117,28 @@ class EngineRun:
         """Wait for the end of the run and give its result; a checkpoint. Any number of tasks may wait.
 
         Raises:
+            SnapshotError: the run does not fit its workflow as it is now.
             StoreError: what the run did could not be saved; or the engine was closed, and the run goes on later.
             WorkflowError: the error that ended the run; each waiter gets its own copy.
         """
         while True:
             held = self._engine.held.get(self.run_id)
-            over = None if held is None else await held.wait_over()
-            over = over or await self._stored_end()
-            if over is not None:
-                self._seen = over
-                return result_in(over)
+            if held is not None:
+                await held.wait_over()
+                self._last_seen = held.seen
+            if not self.status.is_end or self._last_seen.state is None:
+                await self._look_for_end()
+            state = self._last_seen.state
+            if self.status.is_end and state is not None:
+                await trio.lowlevel.checkpoint()
+                return result_in(state)
             self._engine.check_open()
             await trio.sleep(POLL_S)
 
-    async def _stored_end(self) -> RunState | None:
+    async def _look_for_end(self) -> None:
         record = await self._engine.store.info(self.run_id)
-        if not record.header.is_finished:
-            return None
-        return state_of(self._workflow, await self._engine.store.read(self.run_id))
+        if record.header.is_finished:
+            await self.refresh()
 
     async def abort(self, reason: str | None = None) -> None:
         """End the run now; harmless after the end; a checkpoint."""
@@ -157,10 +165,13 @@ class EngineRun:
     async def snapshot(self) -> WorkflowSnapshot:
         """The whole condition of the run at one instant; a checkpoint. See ``WorkflowRun.snapshot``."""
         held = self._engine.held.get(self.run_id)
-        if held is None or held.runner is None:
+        runner = None if held is None else held.runner
+        if runner is None:
             return await self._engine.told(self.run_id)
         await trio.lowlevel.checkpoint()
-        return held.runner.snapshot()
+        snapshot = runner.snapshot()
+        await runner.wait_saved()  # nobody sees what a crash could undo
+        return snapshot
 
     def stream_events(
         self, after: int = 0, types: EventTypes | None = None, *, lossless: bool = False

@@ -3,26 +3,31 @@
 Rules of this file:
 
 * ``HeldRun`` exists as long as the engine holds the run; its ``runner`` only while the run is in memory.
-* Whoever uses a run in memory counts as a user (``in_memory``): it is not parked under anybody's hands.
-* Parking is one synchronous step: snapshot, then nothing counts any more. So nothing falls between.
+* Whoever uses a run in memory counts as a user (``enter``): it is not parked under anybody's hands.
+* The run comes and goes under a lock: whoever comes while it is being parked finds it as it was parked.
+* Parking decides in one synchronous step: snapshot, then nothing counts any more. So nothing falls between.
+* A run whose store failed, or that does not fit its workflow, is *stopped*: it stays held, so that nobody tries again
+  and again, and its error is for all who wait for its end. Whoever asks something of it makes it try once more.
 """
 
-import contextlib
+import copy
 import logging
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import trio
 
 from blazen_trio.block import RunBlock
-from blazen_trio.core.errors import RunLockedError, SessionRefError, SnapshotError, StoreError, WorkflowError
+from blazen_trio.core.errors import RunLockedError, StoreError, WorkflowError
+from blazen_trio.core.events import InputRequestEvent
 from blazen_trio.core.messages import DispatchHeld
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
 from blazen_trio.durable import DurableRunner, Journal
-from blazen_trio.engine.infos import told
+from blazen_trio.engine.infos import Seen, questions_of, told
+from blazen_trio.groups import is_passing
 from blazen_trio.journal import base_of
 from blazen_trio.run import WorkflowRun
 from blazen_trio.snapshot import WorkflowSnapshot, restore, take
@@ -41,11 +46,13 @@ class HeldRun:
         run_id: its id.
         workflow: it is a run of this.
         fence: what the store gave with it.
+        seen: what is known of it outside.
         runner: while it is in memory.
         run: its handle there.
-        last: its state, when it is over.
-        error: why it cannot be brought into memory.
+        error: why it stopped here.
         idle_since: on Trio's clock, since when it has only questions left.
+        is_queued: it waits for its turn to come into memory.
+        users: who uses it in memory now.
     """
 
     __slots__ = (
@@ -55,10 +62,11 @@ class HeldRun:
         "error",
         "fence",
         "idle_since",
-        "last",
+        "is_queued",
         "run",
         "run_id",
         "runner",
+        "seen",
         "users",
         "workflow",
     )
@@ -68,11 +76,12 @@ class HeldRun:
         self.workflow = workflow
         self.run_id = run_id
         self.fence = fence
+        self.seen = Seen()
         self.runner: DurableRunner | None = None
         self.run: WorkflowRun | None = None
-        self.last: RunState | None = None
         self.error: Exception | None = None
         self.idle_since: float | None = None
+        self.is_queued = False
         self.users = 0
         self._lock: trio.Lock | None = None
         self._gone: trio.Event | None = None
@@ -84,20 +93,24 @@ class HeldRun:
 
         It was counted as in memory before.
         """
-        self.engine.in_memory -= 1
         try:
             async with self._locked():
-                if self.run is None and state is not None:
-                    await self._begin(DurableRunner(self.workflow, state, metadata, self._journal(None)))
-                elif self.run is None:
+                self.is_queued = False
+                if self.run is not None or not self.is_held or self.engine.is_closing:
+                    return
+                if state is None:
                     await self._load()
-        except (SnapshotError, StoreError, SessionRefError) as error:
-            logger.error("run %s cannot go on here: %s", self.run_id, error)  # noqa: TRY400 - it says what, not where
-            self.lose(error)
+                else:
+                    await self._begin(DurableRunner(self.workflow, state, metadata, self._journal(None)))
+        except WorkflowError as error:
+            if not self.engine.is_closing:
+                logger.error("run %s cannot go on here: %s", self.run_id, error)  # noqa: TRY400 - what, not where
+        finally:
+            self.engine.in_memory -= 1
+            self.engine.pump()
 
-    @contextlib.asynccontextmanager
-    async def in_memory(self) -> AsyncGenerator[WorkflowRun, None]:
-        """The run's handle, with the run kept in memory for the block.
+    async def enter(self) -> WorkflowRun | None:
+        """The run's handle, with the run kept in memory until ``exit``; ``None`` if it is not held here any more.
 
         Raises:
             SnapshotError: the run does not fit its workflow as it is now.
@@ -106,35 +119,61 @@ class HeldRun:
         self.users += 1
         try:
             async with self._locked():
-                if self.run is None:
+                if self.run is None and self.is_held:
                     await self._load()
                 run = self.run
-            assert run is not None
-            yield run
-        finally:
+        except BaseException:
             self.users -= 1
+            raise
+        self.users -= run is None
+        return run
 
-    def _locked(self) -> trio.Lock:
-        """One task at a time brings it into memory."""
-        if self._lock is None:
-            self._lock = trio.Lock()
-        return self._lock
+    def exit(self) -> None:
+        """Whoever entered needs it no more."""
+        self.users -= 1
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the engine holds it still."""
+        return self.engine.held.get(self.run_id) is self
+
+    @asynccontextmanager
+    async def _locked(self) -> AsyncGenerator[None, None]:
+        """One task at a time brings it into memory, or out of it. The lock lives while somebody uses it."""
+        lock = self._lock = self._lock or trio.Lock()
+        try:
+            async with lock:
+                yield
+        finally:
+            if self._lock is lock and not lock.locked():
+                self._lock = None
 
     async def _load(self) -> None:
+        try:
+            await self._load_from_store()
+        except WorkflowError as error:
+            self.stop(error)
+            raise
+
+    async def _load_from_store(self) -> None:
         self.engine.check_open()
         stored = await self.engine.store.read(self.run_id)
         if stored.fence != self.fence:
             raise RunLockedError(self.run_id, None if stored.owner is None else stored.owner.engine_id)
         snapshot = told(self.workflow, stored)
         restored = restore(self.workflow, self.workflow.codec, snapshot, trio.current_time())
-        journal = self._journal(base_of(snapshot) if stored.entries else None)
+        if self.seen.is_frozen:
+            self.engine.note_away(restored.state, -1)
+        self.seen.status, self.seen.questions = snapshot.status, questions_of(restored.state)
+        base = base_of(snapshot) if stored.entries else None
+        journal = self._journal(base, base_bytes=len(stored.snapshot or b""))
         runner = DurableRunner(self.workflow, restored.state, restored.metadata, journal)
         if restored.refs is not None:
             runner.use_session_refs(restored.refs, is_owner=True)
         await self._begin(runner, is_paused=snapshot.status is RunStatus.PAUSED)
 
-    def _journal(self, base: bytes | None) -> Journal:
-        journal = Journal(self.engine.committer, self.engine.durability, self.fence, base)
+    def _journal(self, base: bytes | None, *, base_bytes: int = 0) -> Journal:
+        journal = Journal(self.engine.committer, self.engine.durability, self.fence, base, base_bytes=base_bytes)
         journal.on_header = self._on_header
         return journal
 
@@ -150,60 +189,75 @@ class HeldRun:
             async with RunBlock(self.workflow, runner, None, is_watched=True) as run:
                 if is_paused and runner.state.outcome is None:
                     runner.stop_dispatch(interrupt=False)
-                self.runner, self.run, self.idle_since = runner, run, None
+                self.runner, self.run, self.error, self.idle_since = runner, run, None, None
+                self.seen.state = runner.state
                 task_status.started()
                 await runner.wait_finished()
+                self._over(runner)
         finally:
             self.engine.in_memory -= 1
             self._left(runner)
+
+    def _over(self, runner: DurableRunner) -> None:
+        """The run goes on here no more; calls of it may still clean up."""
+        outcome, error = runner.state.outcome, runner.journal.error
+        if outcome is not None and error is None:
+            self.engine.note_finished(runner.state)
+            self.gone()
+        if outcome is not None and outcome.error is not None and is_passing(outcome.error):
+            raise outcome.error  # it ends the program
 
     def _left(self, runner: DurableRunner) -> None:
         """The run is out of memory."""
         if self.runner is runner:
             self.runner = self.run = None
-        if runner.state.outcome is not None:
-            self.last = runner.state
-            self.gone()
+        if runner.journal.error is not None:
+            self.stop(runner.journal.error)
         self.engine.pump()
 
     # --- The end ------------------------------------------------------------------------------------------------------
 
     def gone(self) -> None:
-        """The run is over, or is not held here any more: whoever waits for its end looks elsewhere."""
+        """The run is over, or is not held here any more: whoever waits for its end looks again."""
         self.engine.forget(self)
-        if self._gone is not None:
-            self._gone.set()
+        self._tell()
 
-    async def wait_over(self) -> RunState | None:
-        """Wait for the end of the run, and give its last state; ``None`` if it is not held here any more.
+    def _tell(self) -> None:
+        gone, self._gone = self._gone, None
+        if gone is not None:
+            gone.set()
 
-        A checkpoint. Raises what keeps it from going on here.
-        """
-        if self._gone is None:
-            self._gone = trio.Event()
-        if self.engine.held.get(self.run_id) is self:
+    async def wait_over(self) -> None:
+        """Wait until the run is over, or is not held here any more; a checkpoint. Raises why it stopped here."""
+        if self.error is None and self.is_held:
+            self._gone = self._gone or trio.Event()
             await self._gone.wait()
         else:
             await trio.lowlevel.checkpoint()
         if self.error is not None:
-            raise self.error
-        return self.last
+            raise copy.copy(self.error)
 
     def lose(self, error: Exception) -> None:
-        """It cannot go on here."""
+        """It is not to go on here."""
         if self.runner is not None:
             self.runner.journal.failed(error)
-        else:
-            self.error = error
+        self.stop(error)
+
+    def stop(self, error: Exception) -> None:
+        """It cannot go on here; who has it if this engine has not is known by the store alone."""
+        self.error = error
+        self.engine.note_idle(self, is_idle=False)
+        if isinstance(error, RunLockedError):
             self.gone()
+        else:
+            self._tell()
 
     # --- Out of memory ------------------------------------------------------------------------------------------------
 
-    def _on_header(self, status: RunStatus) -> None:
+    def _on_header(self, status: RunStatus, questions: tuple[InputRequestEvent, ...]) -> None:
         """What lists show of the run was written."""
-        is_idle = status is RunStatus.AWAITING_INPUT
-        self.idle_since = trio.current_time() if is_idle else None
-        self.engine.note_idle(self)
+        self.seen.status, self.seen.questions = status, questions
+        self.engine.note_idle(self, is_idle=status is RunStatus.AWAITING_INPUT)
 
     @property
     def may_be_parked(self) -> bool:
@@ -217,26 +271,38 @@ class HeldRun:
             and not runner.state.senders
         )
 
-    async def park(self, *, is_released: bool, status: RunStatus | None = None) -> None:
-        """Save the run and take it out of memory; a checkpoint."""
+    async def park_if_idle(self, *, is_released: bool) -> None:
+        """Take the run out of memory if it still only waits; a checkpoint."""
+        async with self._locked():
+            if self.may_be_parked:
+                await self._park(is_released=is_released)
+
+    async def park_for_good(self) -> None:
+        """Save the run: the engine closes; a checkpoint."""
+        async with self._locked():
+            runner = self.runner
+            if runner is not None and runner.state.outcome is None and runner.journal.error is None:
+                await self._park(is_released=True)
+
+    async def _park(self, *, is_released: bool) -> None:
+        """Save the run and take it out of memory; under the lock."""
         runner = self.runner
-        if runner is None or runner.state.outcome is not None:
-            await trio.lowlevel.checkpoint()
-            return
+        assert runner is not None
         snapshot = _saved(runner)
-        runner.journal.park(attrs.evolve(snapshot, status=status or snapshot.status), is_released=is_released)
+        self.seen.freeze(runner.state)
+        runner.journal.park(snapshot, is_released=is_released)
         self.runner = self.run = None
+        self.engine.note_idle(self, is_idle=False)
         try:
             await runner.wait_saved()
         except StoreError as error:  # the store has it as it was before
             logger.warning("run %s was not parked: %s", self.run_id, error)
-        if is_released:
-            self.gone()
+        else:
+            if is_released:
+                self.gone()
+            else:
+                self.engine.note_away(runner.state, 1)
         runner.leave()
-
-    async def park_for_good(self) -> None:
-        """Save the run: the engine closes; a checkpoint."""
-        await self.park(is_released=True)
 
     def hold_dispatch(self) -> None:
         """Start nothing more: the engine closes."""

@@ -1,17 +1,22 @@
 """What is known of a run without bringing it into memory."""
 
+from typing import Final
+
 import attrs
 
 from blazen_trio.abc import RunRecord, StoredRun
 from blazen_trio.core.events import InputRequestEvent
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
+from blazen_trio.core.usage import TokenUsage
 from blazen_trio.durable.items import read_questions
 from blazen_trio.endings import Ending
 from blazen_trio.journal import replay
 from blazen_trio.run import WorkflowResult, result_of
 from blazen_trio.snapshot import WorkflowSnapshot, restore
 from blazen_trio.workflow import Workflow
+
+NO_USAGE: Final = TokenUsage()
 
 
 @attrs.frozen
@@ -35,6 +40,45 @@ class RunInfo:
     updated: float
     pending_inputs: tuple[InputRequestEvent, ...] = ()
     error: str | None = None
+
+
+@attrs.define(eq=False)
+class Seen:
+    """What a handle knows of a run: of one in memory all, of a parked one little, so that a million may wait.
+
+    Attributes:
+        status: the last one that is saved; ``None``: it was not looked at yet.
+        questions: the open ones that are saved.
+        state: of a run in memory, or of one that was read; ``None`` of one that was parked.
+        usage: of a parked run.
+        cost_usd: likewise.
+    """
+
+    status: RunStatus | None = None
+    questions: tuple[InputRequestEvent, ...] = ()
+    state: RunState | None = None
+    usage: TokenUsage = NO_USAGE
+    cost_usd: float = 0.0
+
+    @classmethod
+    def of(cls, state: RunState) -> "Seen":
+        """All of a run as it was read."""
+        return cls(state.status, questions_of(state), state)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it is of a run that was parked."""
+        return self.status is not None and self.state is None
+
+    def freeze(self, state: RunState) -> None:
+        """The run leaves memory, and its state with it."""
+        self.status, self.questions, self.state = state.status, questions_of(state), None
+        self.usage, self.cost_usd = state.usage_total(), state.cost_total_usd()
+
+
+def questions_of(state: RunState) -> tuple[InputRequestEvent, ...]:
+    """The open questions, oldest first; none after the end."""
+    return () if state.outcome is not None else tuple([each.event for each in state.questions.values()])
 
 
 def info_of(record: RunRecord) -> RunInfo:

@@ -1,18 +1,21 @@
 """``open_engine``: the block that an engine lives in, and its standing tasks."""
 
+import logging
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import trio
 
 from blazen_trio.abc import Store, Wanted
-from blazen_trio.core.errors import RunLockedError
+from blazen_trio.core.errors import RunLockedError, StoreError
 from blazen_trio.core.status import RunStatus
 from blazen_trio.durable import Durability
 from blazen_trio.engine.commands import obey_commands
 from blazen_trio.engine.engine import CLAIMED_AT_ONCE, Engine, EngineOptions
+from blazen_trio.engine.holding import HeldRun
 from blazen_trio.groups import alone
 from blazen_trio.workflow import Workflow
 
@@ -28,7 +31,12 @@ SWEEP_S: Final = 1.0
 LOOK_S: Final = 0.5
 """How often the store is asked for commands, and for runs that nobody holds any more."""
 
+PARKED_AT_ONCE: Final = 100
+"""Runs parked together: enough for one commit, and a task each."""
+
 _LOOK_SOON_S: Final = 0.05
+
+logger: Final = logging.getLogger("blazen_trio")
 
 
 @asynccontextmanager
@@ -80,14 +88,13 @@ async def open_engine(
             async with trio.open_nursery() as nursery:
                 engine.nursery = nursery
                 nursery.start_soon(engine.committer.work)
-                await _take_over(engine)
-                for work in (_keep_lease, _look, _sweep):
-                    nursery.start_soon(work, engine)
                 try:
+                    await _take_over(engine)
+                    for work in (_keep_lease, _look, _sweep):
+                        nursery.start_soon(_again_and_again, work, engine)
                     yield engine
                 finally:
                     await _close(engine)
-                    nursery.cancel_scope.cancel()
         except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
             raise alone(error) from None  # noqa: ASYNC104 - what was raised in the nursery, without its group
 
@@ -107,52 +114,79 @@ async def _take_over(engine: Engine) -> None:
                 engine.bring(held)
 
 
+async def _again_and_again(work: Callable[[Engine], Awaitable[None]], engine: Engine) -> None:
+    """Do it for ever: a store that fails now may work again, and the runs notice when they write."""
+    is_failing = False
+    while True:
+        try:
+            await work(engine)
+        except StoreError as error:
+            if not is_failing:  # a store that is broken for an hour is worth one line
+                logger.warning("engine %s: %s", engine.owner.engine_id, error)
+            is_failing = True
+        else:
+            is_failing = False
+
+
 async def _keep_lease(engine: Engine) -> None:
     """Hold on to what the engine holds; let go of what others took."""
-    while True:
-        await trio.sleep(engine.options.lease / 3)
-        for run_id in await engine.store.renew(engine.owner, now=time.time(), lease_s=engine.options.lease):
-            held = engine.held.get(run_id)
-            if held is not None:
-                held.lose(RunLockedError(run_id))
+    await trio.sleep(engine.options.lease / 3)
+    for run_id in await engine.store.renew(engine.owner, now=time.time(), lease_s=engine.options.lease):
+        held = engine.held.get(run_id)
+        if held is not None:
+            held.lose(RunLockedError(run_id))
 
 
 async def _look(engine: Engine) -> None:
     """Obey commands, and take over runs whose engine is gone."""
-    while True:
-        await trio.sleep(LOOK_S)
-        await obey_commands(engine)
-        await _take_over(engine)
+    await trio.sleep(LOOK_S)
+    await obey_commands(engine)
+    await _take_over(engine)
 
 
 async def _sweep(engine: Engine) -> None:
     """Take runs out of memory that only wait for answers."""
     patience = max(SWEEP_S, engine.options.idle_after or 0.0)
-    is_released = engine.options.idle_after is not None
-    while True:
-        await trio.sleep(SWEEP_S)
-        due = trio.current_time() - patience
-        for held in [each for each in engine.idle if (each.idle_since or 0.0) <= due and each.may_be_parked]:
-            engine.idle.pop(held, None)
-            await held.park(is_released=is_released)
+    await trio.sleep(SWEEP_S)
+    due = trio.current_time() - patience
+    idle = [each for each in engine.idle if (each.idle_since or 0.0) <= due and each.may_be_parked]
+    for start in range(0, len(idle), PARKED_AT_ONCE):
+        async with trio.open_nursery() as nursery:  # together, for they are then written together
+            for held in idle[start : start + PARKED_AT_ONCE]:
+                nursery.start_soon(partial(held.park_if_idle, is_released=engine.options.idle_after is not None))
 
 
 # --- The end ----------------------------------------------------------------------------------------------------------
 
 
 async def _close(engine: Engine) -> None:
-    """Stop dispatch, let calls end, save everything; shielded, with a deadline each."""
+    """Stop dispatch, let calls end, save everything; shielded but for the calls, with a deadline each."""
     engine.is_closing = True
     held = list(engine.held.values())
-    for each in held:
-        each.hold_dispatch()
-    with trio.move_on_after(DRAIN_S):  # not shielded: who cancels the block is in a hurry
+    try:
+        for each in held:
+            each.hold_dispatch()
+        await _drain(held)  # not shielded: who cancels the block is in a hurry
+    finally:
+        with trio.move_on_after(SAVE_S, shield=True):
+            await _save(engine, held)
+        engine.committer.stop()
+        engine.nursery.cancel_scope.cancel()
+        for each in list(engine.held.values()):
+            each.gone()
+
+
+async def _drain(held: list[HeldRun]) -> None:
+    with trio.move_on_after(DRAIN_S):
         while not all(each.is_quiet for each in held):  # noqa: ASYNC110 - calls end in many ways; this is not for long
             await trio.sleep(_LOOK_SOON_S)
-    with trio.move_on_after(SAVE_S, shield=True):
-        async with trio.open_nursery() as nursery:
-            for each in held:
-                nursery.start_soon(each.park_for_good)
+
+
+async def _save(engine: Engine, held: list[HeldRun]) -> None:
+    async with trio.open_nursery() as nursery:
+        for each in held:
+            nursery.start_soon(each.park_for_good)
+    try:
         await engine.store.release(engine.owner)
-    for each in held:
-        each.gone()
+    except StoreError as error:  # then the lease runs out, or this process ends
+        logger.warning("engine %s: its runs were not released: %s", engine.owner.engine_id, error)

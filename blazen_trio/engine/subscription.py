@@ -5,16 +5,18 @@ Rules of this file:
 * Items are read by number, so nothing is seen twice or left out, whether they come from the store, from the run in
   memory, or from the store again after another engine took the run over.
 * What is stored no more is one ``StreamGap``.
+* Of the run in memory only its items count; what it has no more is in the store, which alone knows of gaps.
 * A run that is in memory is followed there; one of another engine is asked for in the store now and then.
 """
 
+import copy
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import trio
 from trio.lowlevel import checkpoint
 
-from blazen_trio.core.events import Event
+from blazen_trio.core.events import Event, StreamGap
 from blazen_trio.core.publication import MissedEvents, StreamItem
 from blazen_trio.durable.items import ItemCodec
 from blazen_trio.engine.holding import HeldRun
@@ -77,16 +79,14 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
                 await self._wait_for_more()
 
     async def _next_live(self, live: EventSubscription) -> StreamItem | None:
-        """The next item of the run in memory; ``None`` if it is there no more."""
+        """The next item of the run in memory; ``None`` if that is none, or if the run is there no more."""
         try:
-            while (record := await live.receive_record()).seq <= self.position:
-                pass  # it was published while what is stored was read, and stored, too
-            return record.envelope()
+            item = (await live.receive_record()).envelope()
         except trio.EndOfChannel:
             self._live = None
-            if self._run.status.is_end and live.position == self.position:
-                raise
             return None
+        is_next = item.seq > self.position and not isinstance(item.event, StreamGap)
+        return item if is_next else None
 
     async def _read_stored(self) -> bool:
         """Read what the store has behind this position; false if there is nothing."""
@@ -98,20 +98,30 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
         return bool(self._items)
 
     async def _wait_for_more(self) -> None:
-        """Everything stored was read: follow the run in memory, or wait a while; it is the end if the run is over."""
+        """Everything stored was read: follow the run in memory, or wait a while; it is the end if the run is over.
+
+        Raises what stopped the run, if so.
+        """
         held = self._engine.held.get(self._run.run_id)
-        if held is not None:
-            async with held.in_memory():
+        if held is not None and held.error is not None:
+            await checkpoint()
+            raise copy.copy(held.error)
+        if held is not None and not held.is_queued:
+            if await held.enter() is not None:
                 self._follow(held)
+                held.exit()
             return
         record = await self._engine.store.info(self._run.run_id)
         if record.header.is_finished and not await self._read_stored():
             raise trio.EndOfChannel
-        self._engine.check_open()
-        await trio.sleep(POLL_S)
+        if not self._items:
+            self._engine.check_open()
+            await trio.sleep(POLL_S)
 
     def _follow(self, held: HeldRun) -> None:
-        if held.runner is not None:
+        if held.runner is not None and not self._is_closed:
+            if self._live is not None:
+                self._live.close()
             self._live = held.runner.subscribe(self.position, None, lossless=self._lossless)
 
     def envelopes(self) -> "EngineEnvelopes":

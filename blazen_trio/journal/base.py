@@ -18,6 +18,7 @@ from blazen_trio.core.events import UsageEvent
 from blazen_trio.core.ids import format_id
 from blazen_trio.core.machine import Machine
 from blazen_trio.core.mailbox import Waiter
+from blazen_trio.core.messages import Message
 from blazen_trio.core.shared_state import MISSING
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import Rest, RunStatus
@@ -65,7 +66,7 @@ class _Writer:
             "taken": list(_taken(state)),
             "waiters": [self.waiter(state, codec, each) for each in _waiters(state)],
             "asking": list(_asking(state)),
-            "held": [[request_id, format_id(call.id)] for request_id, (call, _) in state.held_wakes.items()],
+            "held": list(_held(state)),
             "children": [self.child(definition, *each) for each in (state.children or {}).items()],
         }
 
@@ -112,6 +113,13 @@ def _asking(state: RunState) -> Iterator[Plain]:
             yield [question.event.request_id, question.is_final]
 
 
+def _held(state: RunState) -> Iterator[Plain]:
+    """Answers that wait for the end of a pause; one whose call was interrupted since is in that call's record."""
+    for request_id, (call, _) in state.held_wakes.items():
+        if call in state.running:
+            yield [request_id, format_id(call.id)]
+
+
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
 
@@ -127,12 +135,18 @@ class Live:
         self.definition = definition
         self.state = state
         self.machine = Machine(definition, state)
-        self.reader = RunReader(codec_of(definition))
+        self.reader = RunReader(codec_of(definition), {call.id: call for call in state.timers})
         self.children: dict[int, Live] = {}
 
     def begin_anew(self) -> None:
         """It goes on in another call or process: with a machine that has seen nothing yet."""
         self.machine = Machine(self.definition, self.state)
+
+    def let_rest(self, message: Message) -> None:
+        """If the message ended a call, then the run inside it rests until the call is repeated."""
+        call = getattr(message, "call", None)
+        if call is not None and call not in self.state.running and call.id in self.children:
+            self.children[call.id].begin_anew()
 
     def make_live(self, plain: Plain, at: float) -> None:
         """Make live again what was at the time ``at``; a run that was over stays as it is.
@@ -144,7 +158,6 @@ class Live:
             return
         fields = Fields(plain, "live")
         self._begin(fields, at)
-        self.reader.calls.update({call.id: call for call in self.state.timers})
         for entry in fields.items("running"):
             self._run(*_items(entry, 3))
         for entry in fields.items("writes"):

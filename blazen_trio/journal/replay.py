@@ -10,6 +10,7 @@ from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.effects import Publish, StartStep
 from blazen_trio.core.errors import EventDecodeError, SnapshotMismatchError, StoreCorruptError
 from blazen_trio.core.messages import Message, RunResumed
+from blazen_trio.core.status import RunStatus
 from blazen_trio.journal.base import Live
 from blazen_trio.journal.rows import Path, read_message, read_row
 from blazen_trio.snapshot import WorkflowSnapshot, restore, take
@@ -28,6 +29,11 @@ def base_of(snapshot: WorkflowSnapshot) -> bytes:
         EncodeError: it was made by hand, and holds what cannot be encoded.
     """
     return to_msgpack(base_plain(snapshot, None, 0.0))
+
+
+def begun(snapshot: WorkflowSnapshot) -> WorkflowSnapshot:
+    """The snapshot of a run that was made but never began: it is to run, and nobody has paused it."""
+    return attrs.evolve(snapshot, status=RunStatus.RUNNING)
 
 
 def replay(definition: WorkflowDefinition, base: bytes, rows: Iterable[bytes]) -> WorkflowSnapshot:
@@ -77,14 +83,16 @@ class _Replay:
         kind, path, attributes = read_row(row)
         run = self._run(path)
         message = read_message(kind, attributes, run.reader)
-        if isinstance(message, RunResumed):
+        if isinstance(message, RunResumed) and not path:
             run.begin_anew()
         self._at = max(self._at, getattr(message, "at", self._at))
         self._take_in(path, message)
 
     def _take_in(self, path: Path, message: Message) -> None:
         run = self._run(path)
-        for effect in run.machine.handle(message):
+        effects = run.machine.handle(message)
+        run.let_rest(message)
+        for effect in effects:
             if isinstance(effect, StartStep):
                 run.reader.calls[effect.id] = effect
             elif isinstance(effect, Publish) and path:

@@ -178,9 +178,9 @@ def _read_failure(_reader: RunReader, plain: Plain) -> m.Failure:
     )
 
 
-def write_waiter(writer: RowWriter, _codec: Codec, waiter: Waiter) -> Plain:
+def write_waiter(writer: RowWriter, codec: Codec, waiter: Waiter) -> Plain:
     """A waiter, as much of it as never changes."""
-    place = [format_id(waiter.call.id), waiter.event_class.event_type]
+    place = [format_id(waiter.call.id), _write_class(writer, codec, waiter.event_class)]
     return [writer.number(waiter), *place, waiter.picky, waiter.is_final]
 
 

@@ -3,7 +3,7 @@
 Each rule is one thing that can happen: it is done to the model and told to the machine; ``Driver.tell`` compares both.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import settings
@@ -62,12 +62,13 @@ class MachineModel(RuleBasedStateMachine):
     """One run."""
 
     driver: Driver
+    driver_type: ClassVar[type[Driver]] = Driver
 
     @initialize(
         program=programs(), is_open=st.sampled_from([True, True, True, False]), items=st.lists(picks, max_size=5)
     )
     def begin(self, program: Program, is_open: bool, items: list[int]) -> None:
-        self.driver = Driver(program)
+        self.driver = self.driver_type(program)
         self.serial = 0
         self.asked: dict[tuple[Work, int], int] = {}
         self.model = self.driver.model

@@ -1,0 +1,1 @@
+"""Engines: many durable runs."""
