@@ -430,6 +430,7 @@ class Runner:
         return self._tokens
 
     @property
+    @enable_ki_protection  # else Ctrl-C might leave the lock behind, locked
     def session_refs(self) -> SessionRefRegistry:
         """The run's session refs, made when first needed; steps in threads may be the first."""
         if self._session_refs is None:
