@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from blazen_trio.cli.attended import follow_here
+from blazen_trio.cli.beginning import going_on
 from blazen_trio.cli.database import command
-from blazen_trio.cli.durable import Target, follow_stored, going_on
+from blazen_trio.cli.durable import Target, follow_stored
 from blazen_trio.cli.endings import describe_error, describe_stop
 from blazen_trio.cli.exits import CommandError, Exit
 from blazen_trio.cli.following import Audience, Ending

@@ -36,7 +36,8 @@ class Interruption:
     def __enter__(self) -> Self:
         self._token = trio.lowlevel.current_trio_token()
         if threading.current_thread() is threading.main_thread():  # others cannot have handlers
-            self._former = {each: signal.signal(each, self._handle) for each in _SIGNALS}
+            heard = [each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]  # as `nohup` wants it
+            self._former = {each: signal.signal(each, self._handle) for each in heard}
         return self
 
     def __exit__(

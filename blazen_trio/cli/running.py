@@ -10,7 +10,8 @@ from rich.console import Console
 from blazen_trio import SnapshotError, Workflow, WorkflowError, WorkflowSnapshot
 from blazen_trio.block import RunBlock
 from blazen_trio.cli.attended import follow_here
-from blazen_trio.cli.durable import Begin, Target, follow_stored, responding, resuming, starting
+from blazen_trio.cli.beginning import responding, resuming, starting
+from blazen_trio.cli.durable import Begin, Target, follow_stored
 from blazen_trio.cli.endings import tell
 from blazen_trio.cli.exits import CommandError, Exit
 from blazen_trio.cli.following import Audience

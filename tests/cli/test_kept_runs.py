@@ -6,8 +6,10 @@ import shutil
 import time
 
 import pytest
+import trio
 from rich.console import Console
 
+from blazen_trio import SqliteStore, open_engine
 from blazen_trio.cli import main
 from blazen_trio.cli.view import PlainView, logging_to
 from blazen_trio.engine.opening import DRAIN_S
@@ -22,6 +24,7 @@ from .terminal_for_tests import (
     running,
     terminate,
 )
+from .workflows_for_tests import routing
 
 HERE = "tests.cli.workflows_for_tests"
 
@@ -143,6 +146,23 @@ def test_a_second_ctrl_c_does_not_wait_for_the_calls(db, capsys):
     assert main(["show", "a", "--db", db, "--json"]) == 0
     shown = said_as_json(capsys)
     assert (shown["status"], shown["held_by"]) == ("running", None)
+
+
+def test_a_paused_run_takes_an_answer_and_goes_on_when_it_is_resumed(db, capsys):
+    async def pause() -> None:
+        async with open_engine(SqliteStore(db), [routing]) as engine:
+            await engine.pause("a")
+
+    main(["run", f"{HERE}:routing", "--db", db, "--run-id", "a"])
+    trio.run(pause)
+    capsys.readouterr()
+
+    assert main(["respond", f"{HERE}:routing", "a", "yes", "--db", db]) == 0
+    line = f"the run is paused; go on with it: blazen-trio resume {HERE}:routing a --db {db}"
+    assert line in capsys.readouterr().err
+
+    assert main(["resume", f"{HERE}:routing", "a", "--db", db]) == 0
+    assert capsys.readouterr().out == "yes\n"
 
 
 # --- Looking ----------------------------------------------------------------------------------------------------------

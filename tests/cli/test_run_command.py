@@ -6,7 +6,16 @@ import pytest
 
 from blazen_trio.cli import main
 
-from .terminal_for_tests import interrupt, run_at_terminal, run_piped, terminate
+from .terminal_for_tests import (
+    COMMAND,
+    begin_piped,
+    end_of,
+    interrupt,
+    run_at_terminal,
+    run_piped,
+    terminate,
+    wait_for,
+)
 from .workflows_for_tests import many
 
 HERE = "tests.cli.workflows_for_tests"
@@ -164,6 +173,19 @@ def test_ctrl_c_says_how_far_the_run_was_and_keeps_what_ran(tmp_path):
     again = run_at_terminal(*json.loads(ended.out)["go_on"].split()[1:], script=[("5 of 5", terminate())], cwd=tmp_path)
     assert again.code == 143
     assert "terminated after 5 of 5" in again.err
+
+
+def test_a_signal_that_the_process_was_told_to_ignore_is_ignored(tmp_path):
+    deaf = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *COMMAND]
+
+    with begin_piped("run", f"{HERE}:endless", cwd=tmp_path, command=deaf) as process:
+        wait_for(process, "5 of 5")
+        process.send_signal(interrupt())
+        process.send_signal(terminate())
+        ended = end_of(process)
+
+    assert ended.code == 143
+    assert "terminated after 5 of 5 steps of waiting begun; go on with: " in ended.err
 
 
 def test_what_cannot_be_saved_is_said(tmp_path):
