@@ -4,7 +4,6 @@ That is the group commit: an fsync costs the same for one row as for a thousand.
 """
 
 import time
-from collections.abc import Iterator
 from itertools import islice
 
 import trio
@@ -39,22 +38,28 @@ class Committer:
     async def work(self) -> None:
         """Write what is due, until ``stop``: shielded, for whoever is cancelled may have something to save."""
         with self._scope:
-            while True:
-                await self._is_due.wait()
-                self._is_due = trio.Event()
-                await self.write_due()
+            try:
+                while True:
+                    await self._is_due.wait()
+                    self._is_due = trio.Event()
+                    await self.write_due()
+            finally:
+                for journal in self._due:
+                    journal.abandon()
 
     def stop(self) -> None:
         """Write no more; what is being written is finished."""
         self._scope.cancel()
 
     async def write_due(self) -> None:
-        """Write one batch; shielded, since half of a commit is none; a checkpoint."""
+        """Write one batch; a checkpoint."""
         due, self._due = self._due, {}
         batch = [(journal, _collected(journal)) for journal in due]
-        results: Iterator[StoreError | None] = iter(())
-        with trio.CancelScope(shield=True):
+        try:
             results = iter(await self._written([write for _, writes in batch for write in writes]))
+        except trio.Cancelled:  # the store hung, and the engine ends without it
+            self._due = due | self._due
+            raise
         for journal, writes in batch:
             errors = [error for error in islice(results, len(writes)) if error is not None]
             if errors:

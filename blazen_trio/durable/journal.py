@@ -320,6 +320,11 @@ class Journal:
     def drop(self) -> None:
         """Write nothing more: nothing of the run counts here from now on. Idempotent."""
         if not self._is_closed:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Write nothing more, not even what is to be written: nobody is promised anything."""
+        if self.error is None:
             self._close(StoreError("the engine was closed before that was saved; the run goes on from before it"))
 
     def _close(self, error: Exception) -> None:

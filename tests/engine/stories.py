@@ -109,6 +109,6 @@ async def parked(engine: Engine) -> None:
 async def started(engine: Engine, name: str, data: object = None) -> EngineRun:
     """A run that is in memory and has begun."""
     run = await engine.start(name, data)
-    while engine.in_memory == 0 or run.statistics().get("running") == 0:
+    while not run.statistics().get("running"):
         await trio.sleep(0.01)
     return run

@@ -17,6 +17,7 @@ from blazen_trio import (
 )
 from blazen_trio.abc import Command
 from blazen_trio.stores import MemoryStore
+from tests.engine.programs import runs_inside
 from tests.engine.stories import GatedStore, Item, asked, asking, parked, waiting
 
 
@@ -215,3 +216,22 @@ async def test_a_command_that_makes_no_sense_is_forgotten(autojump_clock: MockCl
         await trio.sleep(2)
         assert await store.commands(engine.owner) == []
         assert run.status is RunStatus.AWAITING_INPUT
+
+
+async def test_to_a_run_inside_a_paused_one_survives_a_crash(autojump_clock: MockClock) -> None:
+    program, store = runs_inside(), MemoryStore()
+    with trio.CancelScope() as scope:
+        async with open_engine(store, [program.workflow]) as engine:
+            run = await engine.start("outer")
+            request_id = await asked(run, "0")
+            await run.pause(interrupt=True)
+            await run.respond_to_input(request_id, 7)
+            scope.cancel()
+    async with open_engine(store, [program.workflow]) as engine:
+        again = await engine.get(run.run_id)
+        assert again.status is RunStatus.PAUSED
+        assert request_id not in [each.request_id for each in again.pending_inputs]
+        await again.resume_in_place()
+        with trio.move_on_after(1000):
+            await program.drive(again)  # type: ignore[arg-type]  # it has the same methods
+        assert (await again.result()).result[0] == 8
