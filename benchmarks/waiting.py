@@ -1,18 +1,20 @@
 """W8: memory of runs that wait for input, beside a bare nursery with one sleeping task; each in a fresh interpreter.
 
 Each run has a task of the program's own that holds it open (``async with workflow.start()``) and waits for its result,
-as a server would have it, and so has each bare nursery. One task with an ``AsyncExitStack`` cannot hold so many: Trio
-walks nested nurseries recursively, and Python's recursion limit ends the program.
+as a server would have it, and so has each bare nursery. Under an engine nobody holds it, and it leaves memory. One task
+with an ``AsyncExitStack`` cannot hold so many: Trio walks nested nurseries recursively, and Python's recursion limit
+ends the program.
 
 ``tracemalloc`` counts what Python allocated, exactly; "resident" is what the operating system gave for that, which is
 only told, and only where ``/proc`` tells it.
 
-As a program: ``python -m benchmarks.waiting traced|resident bare|routed|inline COUNT`` prints kB each.
+As a program: ``python -m benchmarks.waiting traced|resident bare|routed|inline|engine COUNT`` prints kB each.
 """
 
 import gc
 import os
 import sys
+import tempfile
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -26,18 +28,22 @@ from benchmarks.fresh import figure_of
 from benchmarks.measuring import Case, Goal, Scale, check
 from blazen_trio import (
     Context,
+    Engine,
     InputRequestEvent,
     InputResponseEvent,
     RunStatus,
+    SqliteStore,
     StartEvent,
     StopEvent,
     Workflow,
     WorkflowRun,
+    open_engine,
     step,
 )
 
 STATM: Final = Path("/proc/self/statm")
 GOAL: Final = Goal(8.0, "at most", of="median")
+ENGINE_GOAL: Final = Goal(1.0, "at most", of="median")
 
 Runs = list[WorkflowRun]
 Hold = Callable[[Runs], Awaitable[None]]
@@ -70,9 +76,11 @@ async def hold_nursery(_runs: Runs) -> None:
         await trio.sleep_forever()
 
 
+ROUTED: Final = Workflow("routed", [ask, finish])
+
 HOLDS: Final[dict[str, Hold]] = {
     "bare": hold_nursery,
-    "routed": partial(hold_run, Workflow("routed", [ask, finish])),
+    "routed": partial(hold_run, ROUTED),
     "inline": partial(hold_run, Workflow("inline", [ask_inline])),
 }
 
@@ -82,6 +90,7 @@ def cases(scale: Scale) -> list[Case]:
     found = [
         _case(f"{count:,} runs waiting for input", "traced", "routed", count, GOAL),
         _case(f"{few:,} runs waiting in request_input", "traced", "inline", few),
+        _case(f"{count:,} runs of an engine waiting for input", "traced", "engine", count, ENGINE_GOAL),
     ]
     if STATM.exists():
         found.append(_case(f"{count:,} runs waiting for input, resident", "resident", "routed", count))
@@ -128,11 +137,34 @@ async def _hold_open(nursery: trio.Nursery, hold: Hold, count: int, runs: Runs) 
     gc.collect()
 
 
+async def kb_each_of_engine(count: int, used_bytes: Callable[[], int]) -> float:
+    """Let an engine on a file hold ``count`` of them, until all have left memory: kB for each."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_engine(SqliteStore(Path(folder) / "runs.db"), [ROUTED]) as engine:
+            await _let_engine_hold(engine, 100)  # as much as is made once
+            before = used_bytes()
+            await _let_engine_hold(engine, count)
+            return (used_bytes() - before) / count / 1_000
+
+
+async def _let_engine_hold(engine: Engine, count: int) -> None:
+    held = engine.statistics()["held"]
+    for _ in range(count):
+        await engine.start(ROUTED.name)
+    while engine.statistics()["in_memory"] or engine.statistics()["queued"]:  # noqa: ASYNC110 - they leave by and by
+        await trio.sleep(0.1)
+    gc.collect()
+    check(engine.statistics()["held"] == held + count, "the engine does not hold every run")
+
+
 def main(meter: str, held: str, count: str) -> None:
     if meter == "traced":
         tracemalloc.start()
     used_bytes = traced_bytes if meter == "traced" else resident_bytes
-    print(trio.run(kb_each, HOLDS[held], int(count), used_bytes))
+    if held == "engine":
+        print(trio.run(kb_each_of_engine, int(count), used_bytes))
+    else:
+        print(trio.run(kb_each, HOLDS[held], int(count), used_bytes))
 
 
 if __name__ == "__main__":

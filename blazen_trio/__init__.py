@@ -5,15 +5,21 @@ The house, from the street to the cellar (imports point downwards only; ``docs/d
 ================  ==================================================================================================
 ``cli``           the command ``blazen-trio``
 ``testing``       the test kit for those who write workflows; nothing here imports it
-``stores``        where durable runs are kept; an engine knows only ``abc``, what it needs of them
 ``demo``          a real job written with the public API: a licence audit of the installed packages
-``workflow``      ``Workflow``: steps and options; makes runs
+``stores``        where durable runs are kept; an engine knows only ``abc``, what it needs of them
+``engine``        ``open_engine``: many durable runs, in memory while they have something to do
+``parallel``      ``parallel_step``: several workflows at once as one step
+``workflow``      ``Workflow``: steps and options; makes runs; with ``single_run`` (one durable run)
+``durable``       a runner whose messages go into a journal; effects wait until that is on disk
+``sub_workflow``  a workflow as a step; with ``child_runner`` (its run, inside a call)
 ``run``           ``WorkflowRun``: the handle of a run; with ``block`` (what it lives in), ``endings`` (what waiters
                   get), ``send_channel``, ``run_ids``
+``journal``       messages as rows, and a run told again from them
 ``runner``        carries out what the machine decides, on Trio; with ``worker`` (runs calls), ``timers``, ``tokens``,
                   ``threads``, ``slices``, ``parking``, ``failures``, ``groups``
 ``context``       ``Context``: what a step can do; with ``values`` (``ctx.state``)
 ``stream``        the broadcast of a run: one ring, a position per reader
+``snapshot``      a run's whole condition outside of its process
 ``codec``         values and events as plain data, exact and strict
 ``session_refs``  live objects by keys that can stand in data
 ``abc``           ``Store`` and its records, for those who write one; with ``processes`` (who still lives)

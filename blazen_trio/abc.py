@@ -285,7 +285,7 @@ class Store(ABC):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Undo one ``open``. What was handed over is finished first; nobody's runs are released."""
+        """Undo one ``open``, if there is one. What was handed over is finished first; nobody's runs are released."""
 
     @abstractmethod
     async def create(self, run: NewRun, owner: Owner, *, now: float, lease_s: float) -> int:

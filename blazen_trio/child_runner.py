@@ -26,8 +26,8 @@ from blazen_trio.core.messages import (
     ChildRested,
     ChildStarted,
     DispatchHeld,
+    DispatchReleased,
     Message,
-    ObservationChanged,
     RunResumed,
 )
 from blazen_trio.core.state import RunState
@@ -45,14 +45,14 @@ class ChildRunner(Runner):
 
     def __init__(self, parent: Runner, call: Call, state: RunState) -> None:
         assert state.nesting is not None
-        self.parent = parent
-        self.call = call
+        self.parent: Runner = parent
+        self.call: Call = call
         self._is_suspended = False
         definition = state.nesting.definition
         super().__init__(definition, state, codec_of(definition), parent.metadata)
         self.owns_session_refs = False
         self.has_worker_scopes = True
-        self.outer_deadline = parent.outer_deadline
+        self.outer_deadline: float = parent.outer_deadline
 
     @property
     def root(self) -> Runner:
@@ -69,6 +69,12 @@ class ChildRunner(Runner):
         return self.root.decider(machine)
 
     @property
+    def session(self) -> dict[str, Any]:
+        """Live objects of this run, by name; they outlive an interruption of the call."""
+        assert self.state.nesting is not None
+        return self.state.nesting.session
+
+    @property
     def session_refs(self) -> SessionRefRegistry:
         """Those of the run around all others; this one only borrows them."""
         return self.root.session_refs
@@ -80,13 +86,22 @@ class ChildRunner(Runner):
     def begin(self) -> None:
         """Go on from the state, which begins as that of a paused run; as far as the run around it goes on itself."""
         now, root = self.clock(), self.root
-        if root.is_observed:
-            self.feed(ObservationChanged(root.is_observed))
-        if root.state.is_held:
-            self.feed(DispatchHeld(now))
+        self.observe(is_observed=root.is_observed)
+        is_held = root.state.is_held
+        if is_held is not self.state.is_held:  # it may have been released while this run was not in its call
+            self.feed(DispatchHeld(now) if is_held else DispatchReleased(now))
         self.post(RunResumed(now, self.parent.state.wall_offset))
         if root.state.status is RunStatus.PAUSED and self.state.outcome is None:
             self.stop_dispatch(interrupt=False)
+
+    def observe(self, *, is_observed: bool) -> None:
+        """What is told here is told as far as the run around it wants to hear."""
+        super().observe(is_observed=is_observed and self.parent.machine.is_observed)
+
+    def go_on(self) -> None:
+        """The pause is over, except for a run whose call is being cancelled: it goes on when that is repeated."""
+        if not self._is_suspended:
+            super().go_on()
 
     def cancelled_from_outside(self) -> None:
         """The call is being cancelled."""

@@ -5,7 +5,7 @@ tasks of a nursery inside the step, and from the worker thread of a plain ``def`
 """
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 from uuid import NAMESPACE_OID, uuid5
@@ -240,10 +240,10 @@ class Context(ContextParameter, Generic[S]):
         await checkpoint_if_cancelled()  # a task that is cancelled asks nobody
         place, self._asked = self._asked, self._asked + 1
         request_id = str(uuid5(NAMESPACE_OID, f"{self.idempotency_key}:{place}"))
-        record = self.call.record
-        if record is not None and request_id in record.answers:
+        answers = self._answers_with(request_id)
+        if request_id in answers:
             await cancel_shielded_checkpoint()
-            return record.answers[request_id]
+            return answers[request_id]
         question = InputRequestEvent(prompt=prompt, request_id=request_id, metadata=dict(metadata or {}))
         handler = self.runner.definition.options.input_handler
         if handler is None:
@@ -252,6 +252,14 @@ class Context(ContextParameter, Generic[S]):
         answer = await handler(question)
         self.post(AnswerKept(self.call, request_id, answer))
         return answer
+
+    def _answers_with(self, request_id: str) -> Mapping[str, Any]:
+        """Where an answer to a question of the call is, if there is one: with the call, or with the whole run.
+
+        The call of a run inside another one may be new: its step failed, and the repeated call of that has a new run.
+        """
+        record = self.call.record
+        return self.runner.state.answered if record is None or request_id not in record.answers else record.answers
 
     async def _ask(self, question: InputRequestEvent) -> Any:
         parking = Parking()

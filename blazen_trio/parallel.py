@@ -2,10 +2,13 @@
 
 A parallel step is itself a sub-workflow: its workflow hands the event to every child step, as a fan-out, and ends with
 what they emitted. So pauses, snapshots, time-outs, retries and questions of the children are those of any step.
+
+What a child gives travels inside as one ``ParallelItem``: a child that emits a list, as another parallel step does,
+would open a fan-out of its own, and the end would come with that.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -13,7 +16,9 @@ from blazen_trio.context import Context
 from blazen_trio.core.annotations import Emits, Signature
 from blazen_trio.core.errors import SubWorkflowError
 from blazen_trio.core.events import Event, StartEvent, StopEvent
-from blazen_trio.core.steps import Step
+from blazen_trio.core.plans import StepPlan, compile_plans
+from blazen_trio.core.results import read_result
+from blazen_trio.core.steps import Step, StepFunction
 from blazen_trio.run import WorkflowResult
 from blazen_trio.sub_workflow import SubWorkflow, step_of
 from blazen_trio.workflow import Workflow
@@ -28,6 +33,31 @@ END: Final = "parallel_end"
 
 class ParallelStart(StartEvent, event_type="blazen_trio.ParallelStart"):
     """What the children are given is its ``data``."""
+
+
+class ParallelItem(Event, event_type="blazen_trio.ParallelItem"):
+    """What one child gave: an event, or a list."""
+
+    given: Any
+
+
+class ParallelEnd(StopEvent, event_type="blazen_trio.ParallelEnd"):
+    """Its ``result`` is what the step emits. Any other ``StopEvent`` is one that a child emitted."""
+
+
+@attrs.frozen(eq=False)
+class _Child:
+    """The function of a child step inside; its results are checked as the child says."""
+
+    function: StepFunction
+    plan: StepPlan
+
+    async def __call__(self, event: Event, ctx: Context[Any]) -> Event | None:
+        given = read_result(self.plan, await self.function(event, ctx))
+        if isinstance(given, StopEvent):
+            return given
+        is_nothing = given is None or given == ()
+        return None if is_nothing else ParallelItem(given=given)
 
 
 @attrs.frozen(eq=False)
@@ -52,7 +82,7 @@ def parallel_step(name: str, steps: Sequence[Step], join: Join = "all") -> Step:
         steps: made by ``Workflow.as_step`` or ``parallel_step``, accepting the same events. Their own ``timeout``,
             ``retry`` and ``max_concurrency`` hold.
         join: with ``"all"`` the step emits the events of all of them as one fan-out, in the order of ``steps``; with
-            ``"first"`` the event of the one that ends first, and cancels the others.
+            ``"first"`` what the first emits that emits anything, and cancels the others.
 
     The first child that fails for good fails the step, with its ``SubWorkflowError``, and cancels the others.
 
@@ -66,10 +96,13 @@ def parallel_step(name: str, steps: Sequence[Step], join: Join = "all") -> Step:
     _check(name, children, join)
     accepts = children[0].accepts
     emits = tuple(dict.fromkeys(cls for each in children for cls in each.emits))
-    workflow = Workflow(name, [_begin(accepts), *children, *_ends(emits, join)])
+    workflow = Workflow(name, [_begin(accepts), *map(_inside, children), *_ends(join)], events=emits)
     if join == "all":
-        return step_of(name, _Parallel(workflow, _start, _all_results), accepts, Emits(many=emits))
-    return step_of(name, _Parallel(workflow, _start, _first_result), accepts, Emits(single=emits))
+        return step_of(name, _Parallel(workflow, _start, _all_events), accepts, Emits(many=emits))
+    returns = Emits()
+    for each in children:
+        returns |= each.returns
+    return step_of(name, _Parallel(workflow, _start, _first_given), accepts, returns)
 
 
 def _check(name: str, children: tuple[Step, ...], join: str) -> None:
@@ -93,19 +126,32 @@ def _begin(accepts: tuple[type[Event], ...]) -> Step:
     return _step(BEGIN, begin, (ParallelStart,), Emits(many=accepts))
 
 
-def _ends(emits: tuple[type[Event], ...], join: Join) -> list[Step]:
-    """What ends the workflow: all events are there, or the first; ``[]`` if every child gave ``None``."""
-    collected = tuple(cls for cls in emits if not issubclass(cls, StopEvent))
+def _inside(child: Step) -> Step:
+    """A child step, as it stands in the workflow."""
+    assert child.signature is not None
+    stops = tuple(cls for cls in child.emits if issubclass(cls, StopEvent))
+    emits = Emits(single=(ParallelItem, *stops))
+    function = _Child(child.function, compile_plans((child,), None)[0])
+    signature = attrs.evolve(child.signature, emits=emits)
+    return attrs.evolve(child, function=function, emits=emits.classes, signature=signature)
 
-    async def end(events: list[Event]) -> StopEvent:
-        return StopEvent(events)
 
-    async def first(event: Event) -> StopEvent:
-        return StopEvent([event])
+def _ends(join: Join) -> list[Step]:
+    """What ends the workflow: all items are there, or the first; no items if every child gave ``None``."""
 
-    stop = Emits(single=(StopEvent,))
-    ends = [_step(END, end, collected, stop, is_join=True)] if collected else []
-    return [_step(FIRST, first, collected, stop), *ends] if join == "first" and collected else ends
+    async def end(items: list[ParallelItem]) -> ParallelEnd:
+        return ParallelEnd(result=[event for item in items for event in _listed(item.given)])
+
+    async def first(item: ParallelItem) -> ParallelEnd:
+        return ParallelEnd(result=item.given)
+
+    stop, items = Emits(single=(ParallelEnd,)), (ParallelItem,)
+    ends = [_step(END, end, items, stop, is_join=True)]
+    return [_step(FIRST, first, items, stop), *ends] if join == "first" else ends
+
+
+def _listed(given: Event | Sequence[Event]) -> Sequence[Event]:
+    return [given] if isinstance(given, Event) else given
 
 
 def _step(
@@ -120,11 +166,11 @@ def _start(event: Event) -> ParallelStart:
     return ParallelStart(data=event)
 
 
-def _all_results(result: WorkflowResult) -> list[Event]:
-    return cast("list[Event]", result.result)
+def _all_events(result: WorkflowResult) -> object:
+    return result.result.result  # of a ``ParallelEnd``: an empty list is a fan-out, too
 
 
-def _first_result(result: WorkflowResult) -> Event | None:
-    if type(result.event) is not StopEvent:
+def _first_given(result: WorkflowResult) -> object:
+    if not isinstance(result.event, ParallelEnd):
         return result.event
-    return cast("list[Event]", result.result)[0] if result.result else None
+    return None if result.event.result == [] else result.event.result

@@ -90,7 +90,6 @@ class Runner:
         thread: the thread of Trio, which alone may touch the run.
         variables: the context variables that every call begins with: those of the task that started the run.
         owns_session_refs: the registry of session refs is the run's own; else that of a run around it.
-        live: by their states, the runners of the runs inside this one, at any depth, that are in their calls now.
     """
 
     __slots__ = (
@@ -101,6 +100,7 @@ class Runner:
         "_grace",
         "_is_doing_later",
         "_later",
+        "_live",
         "_metadata",
         "_quiet",
         "_room",
@@ -120,7 +120,6 @@ class Runner:
         "has_worker_scopes",
         "idle",
         "is_over",
-        "live",
         "machine",
         "nursery",
         "outer_deadline",
@@ -146,7 +145,7 @@ class Runner:
         self._session_refs: SessionRefRegistry | None = None
         self.owns_session_refs: bool = True
         self.machine: Machine = Machine(definition, state)
-        self.decide = self.decider(self.machine)
+        self.decide: Callable[[Message], list[Effect]] = self.decider(self.machine)
         self.clock: Callable[[], float] = current_clock().current_time
         self.slice: Slice = current_slice()
         self.variables: Context = copy_context()
@@ -174,7 +173,7 @@ class Runner:
         self._later: list[Callable[[], None]] = []
         self._is_doing_later = False
         self._answer: Reply | Reject | None = None
-        self.live: dict[RunState, Runner] = {}
+        self._live: dict[RunState, Runner] | None = None
 
     child_type: ClassVar[Any] = None
     """What runs inside this one are run by, if not by a ``ChildRunner``."""
@@ -348,19 +347,29 @@ class Runner:
         return self
 
     @property
+    def live(self) -> dict["RunState", "Runner"]:
+        """By their states, the runners of the runs inside this one, at any depth, that are in their calls now."""
+        if self._live is None:
+            self._live = {}
+        return self._live
+
+    @property
     def path(self) -> tuple[int, ...]:
         """The ids of the calls around this run, from the outside in."""
         return ()
 
     def is_observed_in(self, state: RunState) -> bool:
         """Whether lifecycle events of this run, or of one inside it, are made now."""
-        runner = self if state is self.state else self.live.get(state)
+        runner = self if state is self.state else (self._live or {}).get(state)
         return runner is not None and runner.machine.is_observed
 
     @property
     def is_observed(self) -> bool:
         """Whether somebody reads the run's stream."""
         return self._stream is not None and self._stream.statistics().subscribers > 0
+
+    def _live_ones(self) -> "tuple[Runner, ...]":
+        return () if self._live is None else tuple(self._live.values())
 
     def _tell_run(self, effect: TellRun) -> None:
         runner = self.live.get(effect.run)
@@ -421,6 +430,7 @@ class Runner:
         return self._tokens
 
     @property
+    @enable_ki_protection  # else Ctrl-C might leave the lock behind, locked
     def session_refs(self) -> SessionRefRegistry:
         """The run's session refs, made when first needed; steps in threads may be the first."""
         if self._session_refs is None:
@@ -440,19 +450,24 @@ class Runner:
             self._session_refs.purge(*lifetimes)
 
     def _on_observed(self, is_observed: bool) -> None:  # noqa: FBT001 - a callback with one argument
-        for runner in (self, *self.live.values()):
-            runner.post(ObservationChanged(is_observed))
+        for runner in (self, *self._live_ones()):
+            runner.observe(is_observed=is_observed)
+
+    def observe(self, *, is_observed: bool) -> None:
+        """Somebody began to read the stream, or the last one went."""
+        if is_observed is not self.machine.is_observed:
+            self.post(ObservationChanged(is_observed))
 
     def _on_held(self, is_held: bool) -> None:  # noqa: FBT001 - a callback with one argument
         if is_held:  # found out while an effect is carried out
             self.later(self._hold)
         else:
-            for runner in (self, *self.live.values()):
+            for runner in (self, *self._live_ones()):
                 runner.post(DispatchReleased(self.clock()))
 
     def _hold(self) -> None:
         if self.stream.statistics().held:  # it may have been released before this was done
-            for runner in (self, *self.live.values()):
+            for runner in (self, *self._live_ones()):
                 runner.feed(DispatchHeld(self.clock()))
 
     def subscribe(self, after: int, types: EventTypes | None, *, lossless: bool) -> EventSubscription:
@@ -477,7 +492,7 @@ class Runner:
         """Stop dispatch, here and in the runs inside, and wait until nothing runs; a checkpoint."""
         state = self.state
         self.stop_dispatch(interrupt=interrupt)
-        for runner in list(self.live.values()):
+        for runner in self._live_ones():
             if runner.state.outcome is None:
                 runner.stop_dispatch(interrupt=interrupt)
         await trio.lowlevel.checkpoint()
@@ -493,7 +508,7 @@ class Runner:
     def resume_in_place(self) -> None:
         """The pause is over, here and in the runs inside."""
         self.go_on()
-        for runner in list(self.live.values()):
+        for runner in self._live_ones():
             if self.state.outcome is None and runner.state.outcome is None:
                 runner.go_on()
 
@@ -522,7 +537,7 @@ class Runner:
             "published": state.seq,
             "workers": len(self.workers),
             "idle_workers": len(self.idle),
-            "children": len(self.live),
+            "children": len(self._live_ones()),
             "timers": 0 if self._timers is None else len(self._timers),
             "session_refs": 0 if self._session_refs is None else len(self._session_refs),
             "stream": None if self._stream is None else self._stream.statistics(),

@@ -110,7 +110,7 @@ async def _awaited(value: object) -> object:
 
 
 def _classes(given: EventClasses, what: str) -> tuple[type[Event], ...]:
-    classes: tuple[Any, ...] = (given,) if isinstance(given, type) else tuple(given)
+    classes: tuple[Any, ...] = tuple(dict.fromkeys(given)) if isinstance(given, Iterable) else (given,)
     for each in classes:
         if not is_event_class(each) or each is Event:
             raise TypeError(f"as_step({what}=...) takes an event class or several, not {each!r}")

@@ -1,19 +1,27 @@
 """The command ``blazen-trio``.
 
-=============  ========================================================================================================
-``app``        the commands and their options
-``demo``       ``blazen-trio demo``: the licence audit, its table and its JSON
-``running``    ``blazen-trio run``: any workflow, its result
-``following``  watches a run, answers its questions, says how it ended
-``questions``  who answers: a person at the terminal, the defaults, nobody
-``view``       what is shown of a run meanwhile, on a terminal and in a log
-``loading``    finds ``module:workflow``
-``output``     text that is safe to print, values as JSON
-``exits``      exit codes
-=============  ========================================================================================================
+==============  =======================================================================================================
+``app``         the commands and their options
+``demo``        ``blazen-trio demo``: the licence audit, its table and its JSON
+``running``     ``run``, ``resume`` and ``respond``: any workflow
+``listing``     ``runs`` and ``show``: what is in a file, without anybody's code
+``aborting``    ``abort``: here, or where the run is
+``attended``    runs in this process only; one that is stopped becomes a file
+``beginning``   the ways to begin with a run in a file: new, where it was, with an answer
+``durable``     runs in a file, with an engine as long as the command lives
+``database``    the file: opened or explained, who holds a run
+``following``   watches a run to its end, answers its questions
+``endings``     says how it ended: result, words, JSON, exit code
+``interrupts``  Ctrl-C and SIGTERM as requests
+``questions``   who answers: a person at the terminal, the defaults, nobody
+``view``        what is shown of a run meanwhile, on a terminal and in a log
+``loading``     finds ``module:workflow``
+``output``      text that is safe to print, values as JSON
+``exits``       exit codes
+==============  =======================================================================================================
 
 The rules of this package: a result goes to stdout, all else to stderr; every mistake of the user is one line and exit
-code 2; a run is watched through the public API only.
+code 2; a run is watched through the public API only; whoever stops the command is told how to go on.
 """
 
 import os

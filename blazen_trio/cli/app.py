@@ -2,17 +2,19 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 from cyclopts import App, CycloptsError, Parameter
 
 import blazen_trio
-from blazen_trio.cli.exits import Exit
+from blazen_trio.cli.exits import CommandError, Exit
 from blazen_trio.cli.loading import load_workflow
+
+_Json: TypeAlias = Annotated[bool, Parameter(name="--json", negative="", show_default=False)]
 
 app: Final = App(
     name="blazen-trio",
-    help="Event-driven workflows for Trio: run one, draw one, or see a real one at work.",
+    help="Event-driven workflows for Trio: run them, keep them in a file, draw them, or see a real one at work.",
     version=blazen_trio.__version__,
 )
 
@@ -32,6 +34,8 @@ def demo(
     yes: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json: Annotated[str | None, Parameter(name="--json", allow_leading_hyphen=True)] = None,
     path: Annotated[list[str] | None, Parameter(negative="")] = None,
+    db: str | None = None,
+    run_id: str | None = None,
 ) -> int:
     """Audit the licences of the installed Python packages.
 
@@ -43,10 +47,14 @@ def demo(
         Write the report to this file as JSON; `-` is stdout, and then nothing else goes there.
     path
         Look for packages in this directory instead of where Python looks; may be given several times.
+    db
+        Keep the run in this file: whatever ends the command, the same command goes on with it.
+    run_id
+        The name of the audit in the file; another name begins another audit.
     """
-    from blazen_trio.cli.demo import run_demo
+    from blazen_trio.cli.demo import kept_in, run_demo
 
-    return run_demo(path, json, assume_defaults=yes)
+    return run_demo(path, json, kept_in(db, run_id), assume_defaults=yes)
 
 
 @app.command
@@ -55,9 +63,13 @@ def run(
     /,
     *,
     input: Annotated[str | None, Parameter(name="--input")] = None,
-    json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    db: str | None = None,
+    run_id: str | None = None,
+    json: _Json = False,
 ) -> int:
     """Run a workflow and print its result.
+
+    Ctrl-C stops it, keeps it, and says how to go on.
 
     Parameters
     ----------
@@ -65,12 +77,164 @@ def run(
         Where it is: `module:name`; modules of the current directory are found, too.
     input
         The input as JSON; it becomes the `data` of the `StartEvent`.
+    db
+        Keep the run in this file, at every step: it survives whatever ends the command.
+    run_id
+        The run's id in the file; by default a new one.
     json
         Print how the run ended as JSON.
     """
-    from blazen_trio.cli.running import run_workflow
+    from blazen_trio.cli.durable import Target
+    from blazen_trio.cli.running import run_here, run_in_db
 
-    return run_workflow(workflow, input, as_json=json)
+    if db is not None:
+        return run_in_db(Target.named(workflow, db, is_made=True), input, run_id, as_json=json)
+    if run_id is not None:
+        raise CommandError("--run-id is the id of a run in a file: give --db, too")
+    return run_here(workflow, input, as_json=json)
+
+
+@app.command
+def resume(
+    workflow: str,
+    run: str | None = None,
+    /,
+    *,
+    db: str | None = None,
+    snapshot: str | None = None,
+    json: _Json = False,
+) -> int:
+    """Go on with a run, and print its result; of one that is over only that.
+
+    Parameters
+    ----------
+    workflow
+        Where it is: `module:name`, as for `run`.
+    run
+        The id of the run in the file.
+    db
+        The file that keeps the run.
+    snapshot
+        The file that `run` without `--db` wrote when it was stopped; instead of a run and `--db`.
+    json
+        Print how the run ended as JSON.
+    """
+    from blazen_trio.cli.durable import Target
+    from blazen_trio.cli.running import resume_here, resume_in_db
+
+    if snapshot is not None and run is None and db is None:
+        return resume_here(workflow, snapshot, as_json=json)
+    if snapshot is None and run is not None and db is not None:
+        return resume_in_db(Target.named(workflow, db), run, as_json=json)
+    raise CommandError("resume needs the id of a run and --db FILE, or --snapshot FILE instead")
+
+
+@app.command
+def runs(
+    *,
+    db: str,
+    status: str | None = None,
+    workflow: str | None = None,
+    limit: int = 100,
+    after: str | None = None,
+    json: _Json = False,
+) -> int:
+    """List the runs in a file, newest first.
+
+    Parameters
+    ----------
+    db
+        The file.
+    status
+        Only those: `running`, `paused`, `awaiting_input`, `completed`, `failed`, `timed_out`, `aborted`.
+    workflow
+        Only those of the workflow of this name (the workflow's own, not `module:name`).
+    limit
+        At most so many.
+    after
+        Go on behind the run of this id, the last one of the list before.
+    json
+        Print them as JSON.
+    """
+    from blazen_trio.cli.listing import Page, list_runs
+
+    return list_runs(db, Page(status, workflow, limit, after), as_json=json)
+
+
+@app.command
+def show(run: str, /, *, db: str, json: _Json = False) -> int:
+    """Print what is known of a run in a file.
+
+    Parameters
+    ----------
+    run
+        Its id.
+    db
+        The file.
+    json
+        Print it as JSON.
+    """
+    from blazen_trio.cli.listing import show_run
+
+    return show_run(db, run, as_json=json)
+
+
+@app.command
+def respond(
+    workflow: str,
+    run: str,
+    answer: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    db: str,
+    request: str | None = None,
+    json: _Json = False,
+) -> int:
+    """Answer a question of a run, and go on with it.
+
+    If another process has the run, that one gets the answer and goes on.
+
+    Parameters
+    ----------
+    workflow
+        Where it is: `module:name`, as for `run`.
+    run
+        The id of the run in the file.
+    answer
+        The answer as JSON; what is no JSON is a text.
+    db
+        The file that keeps the run.
+    request
+        The id of the question, if there are several.
+    json
+        Print how the run ended as JSON.
+    """
+    from blazen_trio.cli.durable import Target
+    from blazen_trio.cli.running import respond_in_db
+
+    return respond_in_db(Target.named(workflow, db), run, answer, request, as_json=json)
+
+
+@app.command
+def abort(run: str, /, *, db: str, workflow: str | None = None, json: _Json = False) -> int:
+    """End a run in a file.
+
+    If another process has the run, it is ended there.
+
+    Parameters
+    ----------
+    run
+        Its id.
+    db
+        The file that keeps it.
+    workflow
+        Where its workflow is, `module:name`; needed if no process has the run.
+    json
+        Print the status that it has then as JSON.
+    """
+    from blazen_trio.cli.aborting import abort_run
+
+    return abort_run(db, run, workflow, as_json=json)
 
 
 @app.command

@@ -10,12 +10,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from blazen_trio.cli.attended import follow_here
+from blazen_trio.cli.beginning import going_on
+from blazen_trio.cli.database import command
+from blazen_trio.cli.durable import Target, follow_stored
+from blazen_trio.cli.endings import describe_error, describe_stop
 from blazen_trio.cli.exits import CommandError, Exit
-from blazen_trio.cli.following import follow
-from blazen_trio.cli.output import printable, to_json
+from blazen_trio.cli.following import Audience, Ending
+from blazen_trio.cli.output import FILE_COLUMNS, printable, to_json
 from blazen_trio.cli.questions import Answerer, ask_person, has_person, take_defaults
-from blazen_trio.cli.running import describe_error
-from blazen_trio.cli.view import print_line, view_for
+from blazen_trio.cli.view import View, print_line, view_for
 from blazen_trio.demo import Entry, Status, audit
 from blazen_trio.demo.report import as_plain, counts
 
@@ -25,24 +29,35 @@ CELL_CHARS_MAX: Final = 60
 
 KILO: Final = 1000
 
-FILE_COLUMNS: Final = 120
-"""The width of the table where no terminal says how wide it is."""
-
 STYLES: Final = {Status.CLASSIFIED: "green", Status.ANSWERED: "cyan", Status.UNDECIDED: "yellow", Status.BROKEN: "red"}
 
 
-def run_demo(paths: Sequence[str] | None, json_path: str | None, *, assume_defaults: bool) -> Exit:
+def kept_in(db: str | None, run_id: str | None) -> tuple[str, str] | None:
+    """The file for the run and its id there; ``None`` for a run that is not kept.
+
+    Raises:
+        CommandError: an id without a file.
+    """
+    if db is None and run_id is not None:
+        raise CommandError("--run-id is the name of an audit in a file: give --db, too")
+    return None if db is None else (db, run_id or audit.name)
+
+
+def run_demo(
+    paths: Sequence[str] | None, json_path: str | None, kept: tuple[str, str] | None, *, assume_defaults: bool
+) -> Exit:
     """Audit the packages on ``paths`` (default: where Python looks).
 
     Raises:
-        CommandError: paths that are none, or Ctrl-C.
+        CommandError: paths that are none, a file that is no store, or whatever kept the audit from its end.
     """
     _check_paths(paths or (), json_path)
     view = view_for(Console(stderr=True), "Licences of the installed packages")
-    ending = follow(audit, {"paths": list(paths) if paths else None}, _answerer(assume_defaults=assume_defaults), view)
+    audience = Audience(view, _answerer(assume_defaults=assume_defaults))
+    data = {"paths": [str(Path(each).absolute()) for each in paths] if paths else None}
+    ending = follow_here(lambda: audit.start(data), audience, None) if kept is None else _follow(kept, data, audience)
     if ending.result is None:
-        reason = describe_error(ending.error) if ending.error is not None else "a question stayed open"
-        raise CommandError(f"the audit failed: {reason}", Exit.FAILED)
+        raise CommandError(*_explain(ending, view))
     entries: tuple[Entry, ...] = ending.result.result.entries
     console = Console(stderr=json_path == STDOUT)
     if not console.is_terminal:
@@ -50,6 +65,22 @@ def run_demo(paths: Sequence[str] | None, json_path: str | None, *, assume_defau
     _print_report(entries, console)
     _write_json(entries, json_path)
     return Exit.DONE
+
+
+def _follow(kept: tuple[str, str], data: object, audience: Audience) -> Ending:
+    """Go on with the audit in the file, or begin it."""
+    db, run_id = kept
+    named = {} if run_id == audit.name else {"run-id": run_id}
+    target = Target("blazen_trio.demo:audit", audit, db, is_made=True, again=command("demo", db=db, **named))
+    return follow_stored(target, going_on(target, data, run_id, audience.view), audience)
+
+
+def _explain(ending: Ending, view: View) -> tuple[str, Exit]:
+    if ending.error is not None:
+        return f"the audit failed: {describe_error(ending.error)}", Exit.FAILED
+    if ending.stopped is not None:
+        return describe_stop(ending, view), ending.stopped
+    return "the audit failed: a question stayed open", Exit.FAILED
 
 
 def _answerer(*, assume_defaults: bool) -> Answerer:

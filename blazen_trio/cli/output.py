@@ -5,11 +5,15 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import attrs
 
 TEXT_CHARS_MAX: Final = 500
+FILE_COLUMNS: Final = 120
+"""The width of a table where no terminal says how wide it is."""
+
 DEPTH_MAX: Final = 100
 """Deeper values are cut; the encoder's own recursion would fail at about 1,000."""
 
@@ -18,6 +22,11 @@ def printable(text: object, chars_max: int = TEXT_CHARS_MAX) -> str:
     """One line without control characters: names and messages from outside may hold escape sequences."""
     escaped = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text)[: chars_max + 1])
     return escaped if len(escaped) <= chars_max else escaped[: chars_max - 3] + "..."
+
+
+def time_text(seconds: float) -> str:
+    """Seconds since the epoch as a time of this place."""
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def print_json(value: object) -> None:

@@ -1,45 +1,89 @@
-"""``blazen-trio run``: any workflow, with a simple view of what goes on."""
+"""``blazen-trio run``, ``resume`` and ``respond``: any workflow, with a view of what goes on."""
 
 import json
-import sys
-import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from blazen_trio import WorkflowError
+from blazen_trio import SnapshotError, Workflow, WorkflowError, WorkflowSnapshot
+from blazen_trio.block import RunBlock
+from blazen_trio.cli.attended import follow_here
+from blazen_trio.cli.beginning import responding, resuming, starting
+from blazen_trio.cli.durable import Begin, Target, follow_stored
+from blazen_trio.cli.endings import tell
 from blazen_trio.cli.exits import CommandError, Exit
-from blazen_trio.cli.following import Ending, follow
+from blazen_trio.cli.following import Audience
 from blazen_trio.cli.loading import load_workflow
-from blazen_trio.cli.output import print_json, printable
+from blazen_trio.cli.output import printable
 from blazen_trio.cli.questions import ask_person, has_person, nobody
-from blazen_trio.cli.view import print_line, view_for
+from blazen_trio.cli.view import view_for
 
 
-def run_workflow(target: str, text: str | None, *, as_json: bool) -> Exit:
-    """Run the workflow ``target`` with the JSON ``text`` as input.
+def run_here(name: str, text: str | None, *, as_json: bool) -> Exit:
+    """Run the workflow ``name`` in this process only, with the JSON ``text`` as input.
 
     Raises:
-        CommandError: no such workflow, no such JSON, or Ctrl-C.
+        CommandError: no such workflow, no such JSON.
     """
-    workflow, data = load_workflow(target), _read_input(text)
-    console = Console(stderr=True)
-    ending = follow(workflow, data, ask_person if has_person() else nobody, view_for(console, workflow.name))
-    code = _explain(ending, console)
-    if as_json:
-        print_json(_as_plain(ending))
-    elif ending.result is not None:
-        print_result(ending.result.result)
-    return code
+    workflow, data = load_workflow(name), read_input(text)
+    return _attend(name, workflow, lambda: workflow.start(data), as_json=as_json)
 
 
-def print_result(result: object) -> None:
-    """A text as it is, everything else by its ``repr``; nothing at all for ``None``."""
-    if result is not None:
-        sys.stdout.write(f"{result if isinstance(result, str) else repr(result)}\n")
+def run_in_db(target: Target, text: str | None, run_id: str | None, *, as_json: bool) -> Exit:
+    """Run a workflow, kept in a file.
+
+    Raises:
+        CommandError: no such JSON, no such place for a file, or the id is taken.
+    """
+    begin = starting(target, read_input(text), run_id)
+    return _attend_in_db(target, begin, _audience(target.workflow), as_json=as_json)
 
 
-def _read_input(text: str | None) -> Any:
+def resume_in_db(target: Target, run_id: str, *, as_json: bool) -> Exit:
+    """Go on with a run in a file; of one that is over print the result.
+
+    Raises:
+        CommandError: no such file or run, or another process holds it.
+    """
+    audience = _audience(target.workflow)
+    return _attend_in_db(target, resuming(target, run_id, audience.view), audience, as_json=as_json)
+
+
+def respond_in_db(target: Target, run_id: str, text: str, request_id: str | None, *, as_json: bool) -> Exit:
+    """Answer a question of a run in a file, and go on with it unless another process does.
+
+    Raises:
+        CommandError: no such file, run or question.
+    """
+    begin = responding(target, run_id, read_answer(text), request_id)
+    return _attend_in_db(target, begin, _audience(target.workflow), as_json=as_json)
+
+
+def resume_here(name: str, path: str, *, as_json: bool) -> Exit:
+    """Go on in this process with a run that was saved to a file, the snapshot.
+
+    Raises:
+        CommandError: no such workflow or file, or they do not fit.
+    """
+    workflow = load_workflow(name)
+    try:
+        snapshot = WorkflowSnapshot.from_json(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, SnapshotError) as error:
+        raise CommandError(f"--snapshot {path}: {printable(error)}") from error
+    return _attend(name, workflow, lambda: _resumed(workflow, snapshot, path), as_json=as_json)
+
+
+def _resumed(workflow: Workflow, snapshot: WorkflowSnapshot, path: str) -> RunBlock:
+    try:
+        return workflow.resume(snapshot)
+    except WorkflowError as error:
+        raise CommandError(f"--snapshot {path}: {printable(error)}") from error
+
+
+def read_input(text: str | None) -> Any:
+    """The value of ``--input``; raises ``CommandError`` if it is no JSON."""
     if text is None:
         return None
     try:
@@ -50,34 +94,27 @@ def _read_input(text: str | None) -> Any:
         ) from error
 
 
-def _explain(ending: Ending, console: Console) -> Exit:
-    """Say on stderr what is not a result."""
-    if ending.error is not None:
-        print_line(console, f"blazen-trio: the run failed: {describe_error(ending.error)}")
-        return Exit.FAILED
-    for question in ending.questions:
-        print_line(
-            console,
-            f"blazen-trio: the run waits for an answer to {printable(question.prompt)!r} (request "
-            f"{printable(question.request_id)}), and there is no terminal to ask at",
-        )
-    return Exit.WAITING if ending.questions else Exit.DONE
+def read_answer(text: str) -> Any:
+    """An answer as JSON if it is some, else as text."""
+    try:
+        return json.loads(text, parse_constant=_refuse)  # NaN is what somebody says, and no number
+    except (ValueError, RecursionError):
+        return text
 
 
-def describe_error(error: WorkflowError) -> str:
-    """The error's own words, and where in whose code its cause was raised."""
-    return f"{type(error).__name__}: {printable(error)}{_place_of(error.__cause__)}"
+def _refuse(text: str) -> None:
+    raise ValueError(text)
 
 
-def _place_of(cause: BaseException | None) -> str:
-    frames = traceback.extract_tb(cause.__traceback__ if cause is not None else None)
-    return f" ({frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+def _audience(workflow: Workflow) -> Audience:
+    return Audience(view_for(Console(stderr=True), workflow.name), ask_person if has_person() else nobody)
 
 
-def _as_plain(ending: Ending) -> dict[str, Any]:
-    if ending.result is not None:
-        return {"run_id": ending.run_id, "status": "completed", "result": ending.result.result}
-    if ending.error is not None:
-        error = {"type": type(ending.error).__name__, "message": str(ending.error)}
-        return {"run_id": ending.run_id, "status": "failed", "error": error}
-    return {"run_id": ending.run_id, "status": "awaiting_input", "pending_inputs": ending.questions}
+def _attend(name: str, workflow: Workflow, begin: Callable[[], RunBlock], *, as_json: bool) -> Exit:
+    audience = _audience(workflow)
+    return tell(follow_here(begin, audience, name), audience.view, as_json=as_json)
+
+
+def _attend_in_db(target: Target, begin: Begin, audience: Audience, *, as_json: bool) -> Exit:
+    ending = follow_stored(target, begin, audience)
+    return tell(ending, audience.view, as_json=as_json)

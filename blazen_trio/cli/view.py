@@ -1,6 +1,7 @@
 """What is shown of a run while it goes on: a live picture on a terminal, a few plain lines in a log. All on stderr."""
 
 import contextlib
+import logging
 from collections.abc import Generator
 from typing import Final, Protocol
 
@@ -168,6 +169,27 @@ class LiveView:
             bar = ProgressBar(total=self.progress.total, completed=self.progress.current, width=40)
             parts.append(Columns([bar, Text(describe_progress(self.progress))]))
         return Group(*parts)
+
+
+class _LogHandler(logging.Handler):
+    def __init__(self, view: View) -> None:
+        super().__init__()
+        self._view = view
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say the line; it may come from any thread."""
+        self._view.say(f"({printable(record.getMessage())})")
+
+
+@contextlib.contextmanager
+def logging_to(view: View) -> Generator[None]:
+    """Show what the library logs meanwhile, among the lines that stay."""
+    logger, handler = logging.getLogger("blazen_trio"), _LogHandler(view)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def print_line(console: Console, text: str, *, end: str = "\n") -> None:

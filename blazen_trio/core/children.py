@@ -17,7 +17,7 @@ from blazen_trio.core.calls import Call, Origin
 from blazen_trio.core.dispatch import Dispatcher, Handlers
 from blazen_trio.core.effects import Publish
 from blazen_trio.core.events import Event, LifecycleEvent, ProgressEvent
-from blazen_trio.core.ids import ROOT_ID
+from blazen_trio.core.ids import ROOT_ID, format_id
 from blazen_trio.core.messages import ChildPublished, ChildRested, ChildStarted
 from blazen_trio.core.records import is_late
 from blazen_trio.core.state import Emission, RunState, new_child_state
@@ -61,8 +61,12 @@ def child_published(machine: Dispatcher, message: ChildPublished) -> None:
     event = _named(message.event, call)
     if isinstance(event, ProgressEvent):
         machine.state.progress = event
-    source = call.step_name if message.source_step is None else f"{call.step_name}/{message.source_step}"
-    machine.publish_from(event, source, message.call_id, message.attempt)
+    if message.source_step is None or message.call_id is None:  # the run inside itself: for its steps it is the call
+        machine.publish(event, call)
+        return
+    inner = message.call_id if isinstance(message.call_id, str) else format_id(message.call_id)
+    source, call_id = f"{call.step_name}/{message.source_step}", f"{format_id(call.id)}/{inner}"
+    machine.publish_from(event, source, call_id, message.attempt)
 
 
 def _named(event: Event, call: Call) -> Event:

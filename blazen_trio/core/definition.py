@@ -69,7 +69,7 @@ class WorkflowDefinition:
         children: by plan index, the workflows that run inside calls; their questions are answered by ``input_handler``
             unless they have one of their own.
         recoveries: by plan index, the step that takes its failures.
-        expected: by plan index, the joins (their indexes) that each of its fan-outs must run.
+        expected: by plan index, the joins (their indexes) that each of its fan-outs must run; never itself.
         event_classes: by wire name, all event classes that the workflow mentions.
 
     Raises:
@@ -97,7 +97,12 @@ class WorkflowDefinition:
         self.recoveries: tuple[StepPlan | None, ...] = tuple(map(self.routing.recovery_of, self.plans))
         announced = ({*plan.fan_types} - {Event} for plan in self.plans)  # of "any event" the run sees what comes
         self.has_timeouts: bool = any(plan.timeout_s is not None for plan in self.plans)
-        self.expected: tuple[tuple[int, ...], ...] = tuple(map(self.routing.expected_joins, announced))
+        self.expected: tuple[tuple[int, ...], ...] = tuple(
+            tuple(
+                join for join in self.routing.expected_joins(classes) if join != index
+            )  # else [] leads to [] for ever
+            for index, classes in enumerate(announced)
+        )
         self.event_classes: Mapping[str, type[Event]] = {
             each.event_type: each for each in named_classes(self.steps, options) if each is not Event
         }

@@ -23,18 +23,21 @@ An object around it would say no more, and cost 5 % of a step.
 
 @attrs.define(eq=False)
 class Publish:
-    """Append an event to the stream. The stream keeps the effect itself; the item is made when somebody asks for it."""
+    """Append an event to the stream. The stream keeps the effect itself; the item is made when somebody asks for it.
+
+    ``call_id`` is a text if the call is one of a run inside: a path, as is the name of its step.
+    """
 
     seq: int
     timestamp: float
     event: Event
     source_step: str | None = None
-    call_id: int | None = None
+    call_id: int | str | None = None
     attempt: int | None = None
 
     def envelope(self) -> StreamItem:
         """The event with its number and origin."""
-        call_id = None if self.call_id is None else format_id(self.call_id)
+        call_id = format_id(self.call_id) if isinstance(self.call_id, int) else self.call_id
         return StreamItem(self.seq, self.timestamp, self.event, self.source_step, call_id, self.attempt)
 
 

@@ -36,7 +36,7 @@ def event_sent(machine: Dispatcher, message: EventSent) -> None:
     event_class = type(message.event)
     fan_out = machine.fan_out_of(call)
     if event_class not in call.plan.fan_types:
-        machine.expect(fan_out, (event_class,))
+        machine.expect(call, fan_out, (event_class,))
     place = record.emissions
     record.emissions += 1
     record.sent.append(message.event)

@@ -159,9 +159,8 @@ class Lifetime(Reporter):
     @staticmethod
     def close_questions(run: RunState) -> None:
         """Nobody needs to answer what this run asks any more."""
-        questions = run.questions.items() if run.asks else ()
-        for request_id in [request_id for request_id, question in questions if question.run is run]:
-            run.close_question(request_id)
+        for question in run.own_questions() if run.asks else ():
+            run.close_question(question.event.request_id)
 
     def undo(self, call: Call) -> None:
         """Take back what an attempt did to the run's values, usage and collectors."""

@@ -185,7 +185,7 @@ class ChildPublished:
     call: Call
     event: Event
     source_step: str | None
-    call_id: int | None
+    call_id: int | str | None
     attempt: int | None
     at: float
 

@@ -77,7 +77,7 @@ def _emit(machine: Dispatcher, call: Call, result: Event | list[Event] | tuple[E
     items = tuple(result)  # the list is the user's, who may change it while items wait
     fan_out = machine.fan_out_of(call)
     if call.plan.any_many:
-        machine.expect(fan_out, set(map(type, items)) or (call.plan.fan_types if place == 0 else ()))
+        machine.expect(call, fan_out, set(map(type, items)) or (call.plan.fan_types if place == 0 else ()))
     machine.route_items(items, Origin(call.id, place, fan_out, (place,), call.recoveries))
 
 

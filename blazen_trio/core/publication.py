@@ -18,7 +18,8 @@ class StreamItem:
 
     ``seq`` counts a run's published events from 1, without holes; a ``StreamGap`` bears the number of the last event
     missed. ``timestamp`` is in seconds since the epoch. ``source_step``, ``call_id`` and ``attempt`` (from 1) name the
-    call that published the event; each is ``None`` when the event did not come from a step.
+    call that published the event; each is ``None`` when the event did not come from a step. Of a call in a run inside
+    this one, the first two are paths: ``"review/check"`` is the step ``check`` of the workflow that ``review`` runs.
     """
 
     seq: int

@@ -68,9 +68,12 @@ def once_recorded(machine: Dispatcher, message: OnceRecorded) -> None:
 
 
 def answer_kept(machine: Dispatcher, message: AnswerKept) -> None:
-    """Keep an answer for a repeated call."""
-    if not is_late(machine, message.call):
-        message.call.recorded().answers[message.request_id] = message.response
+    """Keep an answer for a repeated call, and for a run inside that is begun anew."""
+    if is_late(machine, message.call):
+        return
+    message.call.recorded().answers[message.request_id] = message.response
+    if machine.state.nesting is not None:
+        machine.state.answered[message.request_id] = message.response
 
 
 def usage_reported(machine: Dispatcher, message: UsageReported) -> None:

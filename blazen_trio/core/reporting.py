@@ -59,7 +59,9 @@ class Reporter:
         else:
             self.publish_from(event, call.plan.name, call.id, call.attempt)
 
-    def publish_from(self, event: Event, source_step: str | None, call_id: int | None, attempt: int | None) -> None:
+    def publish_from(
+        self, event: Event, source_step: str | None, call_id: int | str | None, attempt: int | None
+    ) -> None:
         """Put an event on the stream that came from this call, of this run or of one inside it."""
         state = self.state
         state.seq = seq = state.seq + 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from blazen_trio.core.calls import Batch, Call, CallRecord, Lane
+from blazen_trio.core.calls import Batch, Call, CallRecord, Lane, Order
 from blazen_trio.core.effects import RequestSlot
 from blazen_trio.core.events import Event
 from blazen_trio.core.ids import JOIN_PLACE, derive_id
@@ -124,17 +124,17 @@ class Scheduler(Lifetime):
             call.scope.active += 1
         return fan_out
 
-    def expect(self, fan_out: Scope, classes: Iterable[type[Event]]) -> None:
-        """Let a fan-out expect the joins of classes that its step did not announce."""
-        joins = self.definition.routing.expected_joins(classes)
-        fan_out.expected = tuple(sorted({*fan_out.expected, *joins}))
+    def expect(self, call: Call, fan_out: Scope, classes: Iterable[type[Event]]) -> None:
+        """Let a call's fan-out expect the joins of classes that its step did not announce, but for that step itself."""
+        joins = set(self.definition.routing.expected_joins(classes)) - {call.plan.index}
+        fan_out.expected = tuple(sorted(joins.union(fan_out.expected)))
 
     def close(self, call: Call) -> None:
         """The call is over for good: it adds nothing more to its scopes."""
         fan_out = call.fan_out
         if fan_out is None and call.plan.opens_fan_out:
             fan_out = self.fan_out_of(call)
-            self.expect(fan_out, call.plan.fan_types)
+            self.expect(call, fan_out, call.plan.fan_types)
         if fan_out is not None:
             self.leave(fan_out)
         self.state.alive -= 1
@@ -145,13 +145,15 @@ class Scheduler(Lifetime):
         scope.active -= 1
         while scope.active == 0 and scope.parent is not None and self.state.outcome is None:
             parent = scope.parent
-            for join in scope.due_joins():
+            due = scope.due_joins()
+            is_ordered = len(due) > 1 and parent.parent is not None  # no join runs for the run itself, however long
+            for join in due:
                 scope.mark_joined(join)
-                self._call_join(scope, parent, join)
+                self._call_join(scope, parent, join, (*scope.order, join) if is_ordered else scope.order)
             scope = parent
             scope.active -= 1
 
-    def _call_join(self, scope: Scope, parent: Scope, join: int) -> None:
+    def _call_join(self, scope: Scope, parent: Scope, join: int, order: Order) -> None:
         collection = scope.collection(join)
         self.state.kept -= len(collection)
         parent.active += 1
@@ -159,4 +161,4 @@ class Scheduler(Lifetime):
         lane = self.state.lanes[join]
         recoveries = max(scope.recoveries, collection.recoveries)
         call_id = derive_id(scope.id, JOIN_PLACE, join)
-        self.enqueue(lane, Call(lane, collection.in_order(), call_id, parent, scope.order, recoveries))
+        self.enqueue(lane, Call(lane, collection.in_order(), call_id, parent, order, recoveries))

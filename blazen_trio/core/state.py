@@ -60,10 +60,14 @@ class Nesting:
     Attributes:
         definition: of its workflow.
         rest: what the run around it was told last.
+        asked: the request ids of its own open questions; without them, closing those would look at all of the tree.
+        session: its live objects by name (``ctx.session``), which outlive an interruption; never saved.
     """
 
     definition: WorkflowDefinition
     rest: Rest = Rest.BUSY
+    asked: dict[str, None] = attrs.Factory(dict)
+    session: dict[str, Any] = attrs.Factory(dict)
 
 
 @attrs.define(eq=False)
@@ -158,12 +162,22 @@ class RunState:
         """Open a question of this run."""
         self.questions[question.event.request_id] = question
         self.asks += 1
+        if self.nesting is not None:
+            self.nesting.asked[question.event.request_id] = None
 
     def close_question(self, request_id: str) -> Question:
         """Nobody needs to answer it any more; there must be one."""
         question = self.questions.pop(request_id)
         question.run.asks -= 1
+        if question.run.nesting is not None:
+            del question.run.nesting.asked[request_id]
         return question
+
+    def own_questions(self) -> "list[Question]":
+        """Its own open questions, oldest first."""
+        if self.nesting is None:
+            return [question for question in self.questions.values() if question.run is self]
+        return [self.questions[request_id] for request_id in self.nesting.asked]
 
     def runs_inside(self) -> "Iterator[RunState]":
         """The runs inside this one, at any depth, each after the one around it."""

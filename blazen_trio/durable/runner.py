@@ -58,7 +58,7 @@ class DurableRunner(Runner):
         self, definition: WorkflowDefinition, state: RunState, metadata: Mapping[str, Any], journal: Journal
     ) -> None:
         super().__init__(definition, state, codec_of(definition), dict(metadata) if metadata else None)
-        self.journal = journal
+        self.journal: Journal = journal
         journal.bind(self)
 
     @enable_ki_protection

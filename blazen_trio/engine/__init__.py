@@ -19,4 +19,5 @@ From the top down; a file imports only from those below it:
 from blazen_trio.engine.engine import Engine as Engine
 from blazen_trio.engine.handle import EngineRun as EngineRun
 from blazen_trio.engine.infos import RunInfo as RunInfo
+from blazen_trio.engine.infos import info_of as info_of
 from blazen_trio.engine.opening import open_engine as open_engine

@@ -109,9 +109,9 @@ def _waiters(state: RunState) -> list[Waiter]:
 
 
 def _asking(state: RunState) -> Iterator[Plain]:
-    for request_id, question in state.questions.items() if state.asks else ():
-        if question.run is state and question.token is not None:
-            yield [request_id, question.is_final]
+    for question in state.own_questions() if state.asks else ():
+        if question.token is not None:
+            yield [question.event.request_id, question.is_final]
 
 
 def _held(state: RunState) -> Iterator[Plain]:

@@ -5,6 +5,8 @@ The rules of this file:
 * Nothing here blocks, and every method may be called from any thread: plain ``def`` steps use the registry of their run
   from theirs. One lock serves all registries, so a transfer between two cannot end in a deadlock; it is held for a few
   dict operations. It is reentrant, since a garbage collection inside of it may run a ``__del__`` that comes back here.
+* Ctrl-C does not strike inside (``enable_ki_protection``): between taking the lock and the block that gives it back it
+  would leave it locked for ever.
 * No object is released while the lock is held: its ``__del__`` may take as long as it likes.
 * Each change is whole or not at all: checked first, then made.
 * A key that is not there is ``None`` where a value is asked for (``get``, ``get_serializable``, ``get_remote``,
@@ -18,6 +20,7 @@ from typing import Any, Final, TypeVar, cast, overload
 from uuid import UUID
 
 import attrs
+from trio.lowlevel import enable_ki_protection
 
 from blazen_trio.core.errors import SessionRefCapacityError, SessionRefError, SessionRefNotFoundError
 from blazen_trio.session_refs.entries import (
@@ -77,6 +80,7 @@ class SessionRefRegistry:
             raise TypeError(f"{type(value).__qualname__} has no blazen_serialize() and blazen_type_tag; use insert()")
         return self.put(RegistryKey(), RefEntry(value, RefKind.SERIALIZABLE, lifetime))
 
+    @enable_ki_protection
     def insert_remote(
         self,
         key: UUID,
@@ -99,6 +103,7 @@ class SessionRefRegistry:
             else:
                 self.put(RegistryKey(key), RefEntry(descriptor, RefKind.REMOTE, lifetime))
 
+    @enable_ki_protection
     def put(self, key: RegistryKey, entry: RefEntry) -> RegistryKey:
         """Keep a whole entry under a key of its own; for the library.
 
@@ -155,6 +160,7 @@ class SessionRefRegistry:
         """The keys that are there now, oldest first."""
         return tuple(self.entries())
 
+    @enable_ki_protection
     def entries(self) -> dict[RegistryKey, RefEntry]:
         """All refs that are there now, oldest first; for the library."""
         with _lock:
@@ -177,6 +183,7 @@ class SessionRefRegistry:
 
     # --- Away ---------------------------------------------------------------------------------------------------------
 
+    @enable_ki_protection
     def remove(self, key: UUID) -> Any:
         """Forget a ref; what was under the key (the object, or the descriptor of a remote one), or ``None``."""
         with _lock:
@@ -188,6 +195,7 @@ class SessionRefRegistry:
         """Forget all refs, whatever their lifetimes; how many there were."""
         return self.purge(*RefLifetime)
 
+    @enable_ki_protection
     def purge(self, *lifetimes: RefLifetime) -> int:
         """Forget the refs that have one of these lifetimes; how many there were."""
         with _lock:
@@ -198,6 +206,7 @@ class SessionRefRegistry:
 
     # --- From one to another ------------------------------------------------------------------------------------------
 
+    @enable_ki_protection
     def clone_ref(self, key: UUID) -> RegistryKey:
         """A new key for the same object, with the same lifetime.
 
@@ -212,6 +221,7 @@ class SessionRefRegistry:
                 raise SessionRefError(f"session ref {str(key)!r} is remote: its server knows it by this key only")
             return self.put(RegistryKey(), attrs.evolve(entry))
 
+    @enable_ki_protection
     def transfer_ref(self, key: UUID, other: "SessionRefRegistry") -> RegistryKey:
         """Move a ref to another registry, under the same key and with the same lifetime. All or nothing.
 
@@ -227,6 +237,7 @@ class SessionRefRegistry:
                 del self._entries[_checked(key)]
         return RegistryKey(key)
 
+    @enable_ki_protection
     def copy(self) -> "SessionRefRegistry":
         """Another registry with the same refs: the same keys, and the very same objects."""
         registry = SessionRefRegistry(self._capacity)

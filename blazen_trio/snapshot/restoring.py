@@ -116,7 +116,8 @@ class _Restorer:
         child = new_child_state(around, call, definition)
         try:
             snapshot = _child_snapshot(plain, definition, child)
-            self.fill(definition, codec_of(definition), snapshot, child)
+            user = self.fill(definition, codec_of(definition), snapshot, child)
+            _check_inside(user, child)
         except DecodeError as error:
             raise error.within(f"children[{format_id(call.id)!r}].") from None
         call.recorded()
@@ -135,6 +136,12 @@ def _child_snapshot(plain: Plain, definition: WorkflowDefinition, child: RunStat
     if snapshot.session_refs or snapshot.history is not None or snapshot.signature is not None:
         raise DecodeError("session refs, history and signature stand in the outermost run")
     return snapshot
+
+
+def _check_inside(user: dict[str, Any], child: RunState) -> None:
+    """Refuse what a run inside another one never has; with a channel open it would not stall but hang."""
+    if user or child.senders:
+        raise DecodeError("metadata and channels are those of the outermost run", "metadata")
 
 
 def _read_work(reader: WorkReader, snapshot: WorkflowSnapshot) -> None:

@@ -4,7 +4,7 @@ What cannot be encoded is an ``EncodeError`` that names its place; the run does 
 in the run now.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
@@ -12,7 +12,7 @@ import attrs
 from blazen_trio.codec import Codec, Plain, codec_of
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.ids import format_id
-from blazen_trio.core.state import Question, RunState
+from blazen_trio.core.state import RunState
 from blazen_trio.session_refs import SessionRefRegistry
 from blazen_trio.snapshot.format import COUNTERS, ENGINE, USER, VERSION
 from blazen_trio.snapshot.outcomes import write_outcome
@@ -40,17 +40,10 @@ def take(
         SessionRefsNotSerializableError: by the workflow's policy.
     """
     ref_writer = RefWriter(refs, definition.options)
-    taker = _Taker(now, ref_writer.key, _by_run(state.questions.values()))
+    taker = _Taker(now, now + state.wall_offset, ref_writer.key)
     snapshot = taker.take(definition, state, codec, metadata)
     saved = ref_writer.write()  # last: only then all objects in events are known, and here users' code runs
     return attrs.evolve(snapshot, session_refs=saved) if saved else snapshot
-
-
-def _by_run(questions: Iterable[Question]) -> dict[RunState, list[Question]]:
-    by_run: dict[RunState, list[Question]] = {}
-    for question in questions:
-        by_run.setdefault(question.run, []).append(question)
-    return by_run
 
 
 @attrs.frozen
@@ -58,8 +51,8 @@ class _Taker:
     """Takes a run and those inside it: what is the same for all of them."""
 
     now: float
+    timestamp: float
     live: LiveKey
-    questions: Mapping[RunState, Sequence[Question]]
 
     def take(
         self, definition: WorkflowDefinition, state: RunState, codec: Codec, metadata: Mapping[str, Any]
@@ -70,7 +63,7 @@ class _Taker:
             version=VERSION,
             workflow_name=safe_text(definition.name, "the workflow's name"),
             run_id=safe_text(state.run_id, "run_id"),
-            timestamp=self.now + state.wall_offset,
+            timestamp=self.timestamp,
             status=state.status,
             elapsed=state.elapsed_s + (0.0 if state.running_since is None else self.now - state.running_since),
             context_state=_values(state),
@@ -88,7 +81,7 @@ class _Taker:
             return _NOTHING_TO_DO
         return {
             "pending_events": writer.pending_events(),
-            "input_requests": writer.input_requests(self.questions.get(state, ())),
+            "input_requests": writer.input_requests(),
             "collected_events": writer.collected_events(),  # last of these, see there
             "timers": writer.timers(),
             "children": {format_id(call.id): self._child(child) for call, child in (state.children or {}).items()},

@@ -308,6 +308,8 @@ class WorkReader:
         call = self._call_of(text, "children")
         if call.plan.index not in self._definition.children:
             raise SnapshotMismatchError(f"step {call.step_name!r} ran a workflow and does not here", self._state.run_id)
+        if call in self._state.timers:
+            raise DecodeError("a call between two attempts has no run inside it", "children")
         return call
 
     # --- Words --------------------------------------------------------------------------------------------------------

@@ -72,14 +72,15 @@ class WorkWriter:
         buffers = self._buffers().items()
         return {"scopes": scopes, "collectors": [self._collector(*key, entries) for key, entries in buffers if entries]}
 
-    def input_requests(self, questions: Iterable[Question]) -> dict[str, Plain]:
+    def input_requests(self) -> dict[str, Plain]:
         """The run's open questions, and the answers that were given; those in runs inside stand in the outermost."""
-        answers = self._state.answered.items() if self._state.nesting is None else ()
+        state = self._state
+        answers = state.answered.items() if state.nesting is None else ()
         answered = {
             safe_text(request_id, "request_id"): self._codec.to_plain(answer, f"the answer to question {request_id!r}")
             for request_id, answer in answers
         }
-        return {"open": [self._question(each) for each in questions], "answered": answered}
+        return {"open": [self._question(each) for each in state.own_questions()], "answered": answered}
 
     def timers(self) -> dict[str, Plain]:
         """Seconds that remain before the next attempt, by the id of the call."""

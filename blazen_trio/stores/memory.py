@@ -92,7 +92,7 @@ class MemoryStore(Store):
 
     async def aclose(self) -> None:
         """Undo one ``open``; what is stored stays."""
-        self._openings -= 1
+        self._openings = max(0, self._openings - 1)
         await trio.lowlevel.checkpoint()
 
     def statistics(self) -> StoreStatistics:

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from blazen_trio.core.effects import Effect, Publish
 from blazen_trio.core.events import Event, InputRequestEvent, LifecycleEvent
 from blazen_trio.core.messages import Message
+from blazen_trio.core.state import RunState
 from blazen_trio.run import result_of
 from blazen_trio.runner import Runner
 from blazen_trio.testing.living import NO_ANSWERS, Answers, People, live
@@ -75,10 +76,10 @@ def drive(workflow: Workflow, input: object = None, *, seed: int = 0, answers: A
 async def _drive(workflow: Workflow, input: object, answers: Answers) -> Transcript:
     people, writer = People(answers), _Writer(trio.current_time())
 
-    def listen(runner: Runner, _message: Message, effects: Sequence[Effect]) -> None:
+    def listen(runner: Runner, state: RunState, _message: Message, effects: Sequence[Effect]) -> None:
         people.notice(runner)
         for effect in effects:
-            if isinstance(effect, Publish):
+            if isinstance(effect, Publish) and state is runner.state:  # what a run inside publishes comes here, too
                 writer.write(effect)
 
     runner, block = begin(workflow, input, listen)
@@ -96,7 +97,7 @@ class _Writer:
     def __init__(self, began: float) -> None:
         self._began = began
         self._lines: list[str] = []
-        self._calls: dict[int, str] = {}
+        self._calls: dict[int | str, str] = {}
         self._counts: dict[str, int] = {}
         self._questions: list[str] = []
 

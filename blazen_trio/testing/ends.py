@@ -1,7 +1,7 @@
 """How a run ended, in a form that can be compared and told.
 
-What counts: the result (or error), the values of ``ctx.state``, the tokens used. Each is compared as the text of its
-plain data, which tells ``1`` from ``True`` and ``1.0`` and finds equal NaNs equal.
+What counts: the result (or error), the values of ``ctx.state``, the tokens used and their cost. Each is compared as the
+text of its plain data, which tells ``1`` from ``True`` and ``1.0`` and finds equal NaNs equal.
 """
 
 import json
@@ -38,6 +38,8 @@ def end_of(runner: Runner) -> End:
     for key, value in sorted(snapshot.context_state.items()):
         end[f"state[{key!r}]"] = _thing(value, runner.codec)
     end["usage"] = Thing(_text(snapshot.usage["tokens"]), str(runner.state.usage))
+    cost = f"{runner.state.cost_usd:.9g}"  # the sum of floats depends on their order a little
+    end["cost"] = Thing(cost, cost)
     return end
 
 

@@ -17,12 +17,15 @@ import trio
 
 from blazen_trio.core.calls import Call
 from blazen_trio.core.effects import Effect
-from blazen_trio.core.errors import EncodeError, SnapshotError
+from blazen_trio.core.errors import EncodeError, SessionRefError, SnapshotError
 from blazen_trio.core.ids import format_id
 from blazen_trio.core.messages import Message
+from blazen_trio.core.state import RunState
 from blazen_trio.runner import Runner
+from blazen_trio.session_refs.saving import Deserializers
 from blazen_trio.snapshot import WorkflowSnapshot
 from blazen_trio.testing.ends import End, differences, end_of
+from blazen_trio.testing.laws import Diary, Place, broken_laws
 from blazen_trio.testing.living import NO_ANSWERS, Answers, People, UnansweredError, live
 from blazen_trio.testing.scheduling import shuffled_by
 from blazen_trio.testing.watching import begin, go_on
@@ -54,27 +57,39 @@ class Point:
     number: int
     happened: str
     consumed: int
-    saved: WorkflowSnapshot | EncodeError
+    saved: WorkflowSnapshot | EncodeError | SessionRefError
+    place: Place
 
 
 @attrs.define
 class Recording:
-    """The points of a run, and how it ended."""
+    """The points of a run, what it did, and how it ended."""
 
     points: list[Point] = attrs.Factory(list[Point])
+    diary: Diary = attrs.Factory(Diary)
     end: End | None = None
     seconds: float = 0.0
 
     def take(self, runner: Runner, message: Message) -> None:
         """Save the run as it is now, unless it is as it was."""
-        saved: WorkflowSnapshot | EncodeError
+        saved: WorkflowSnapshot | EncodeError | SessionRefError
         try:
             saved = runner.snapshot()
-        except EncodeError as error:
+        except (EncodeError, SessionRefError) as error:
             saved = error
         if not self.points or saved != self.points[-1].saved:
-            point = Point(len(self.points) + 1, happened(message), runner.state.consumed, saved)
+            point = Point(len(self.points) + 1, happened(message), runner.state.consumed, saved, self.diary.place())
             self.points.append(point)
+
+
+@attrs.frozen
+class Conditions:
+    """What each run of one check has in common."""
+
+    make: Callable[[], Workflow]
+    answers: Answers
+    deserializers: Deserializers | None
+    stream: bool
 
 
 async def assert_resumable(
@@ -84,8 +99,13 @@ async def assert_resumable(
     answers: Answers = NO_ANSWERS,
     seed: int = 0,
     only: int | None = None,
+    stream: bool = False,
+    deserializers: Deserializers | None = None,
 ) -> int:
     """Interrupt a run at every point, resume it, and compare result, state and usage with the uninterrupted run.
+
+    Also nothing may be done again that was done: calls, failed attempts, ``ctx.once``, answers; and stream numbers,
+    history and running time go on where they were.
 
     Each snapshot goes through JSON and MessagePack. It all happens on Trio's clock: on one that jumps
     (``MockClock(autojump_threshold=0)``, or the fixture ``autojump_clock`` of pytest-trio) waits take no time. Gives
@@ -97,6 +117,8 @@ async def assert_resumable(
         answers: what people answer, by the prompt of the question.
         seed: of the order in which Trio runs tasks.
         only: resume at this point alone: to look at one that failed.
+        stream: compare what finished calls wrote to the stream, too. Not for steps that write what differs each time.
+        deserializers: as of ``workflow.resume``.
 
     Raises:
         EncodeError: the end of the run cannot be saved, and thus not be compared.
@@ -105,13 +127,14 @@ async def assert_resumable(
         ValueError: there is no point ``only``.
     """
     make: Callable[[], Workflow] = (lambda: workflow) if isinstance(workflow, Workflow) else workflow
+    conditions = Conditions(make, answers, deserializers, stream)
     with shuffled_by(seed):
         whole = await record(make(), input, answers)
         count = len(whole.points)
         if only is not None and not 1 <= only <= count:
             raise ValueError(f"only={only}: the run has the points 1 to {count}")
         for point in whole.points if only is None else [whole.points[only - 1]]:
-            problem = await _problem_at(point, whole, make(), answers)
+            problem = await _problem_at(point, whole, conditions)
             if problem is not None:
                 raise _failure(point, count, problem, seed)
     return count
@@ -121,15 +144,16 @@ async def record(workflow: Workflow, input: object, answers: Answers) -> Recordi
     """An uninterrupted run, saved at each point."""
     people, recording = People(answers), Recording()
 
-    def listen(runner: Runner, message: Message, _effects: Sequence[Effect]) -> None:
+    def listen(runner: Runner, state: RunState, message: Message, effects: Sequence[Effect]) -> None:
         people.notice(runner)
+        recording.diary.note(runner, state, message, effects)
         recording.take(runner, message)
 
     began = trio.current_time()
     runner, block = begin(workflow, input, listen)
     await live(block, people, math.inf)
     recording.seconds = trio.current_time() - began
-    if any(isinstance(each.saved, EncodeError) for each in recording.points):
+    if any(not isinstance(each.saved, WorkflowSnapshot) for each in recording.points):
         return recording  # the first of them is told before any end is compared
     recording.end = end_of(runner)
     return recording
@@ -138,23 +162,24 @@ async def record(workflow: Workflow, input: object, answers: Answers) -> Recordi
 # --- One point --------------------------------------------------------------------------------------------------------
 
 
-async def _problem_at(point: Point, whole: Recording, workflow: Workflow, answers: Answers) -> str | None:
+async def _problem_at(point: Point, whole: Recording, conditions: Conditions) -> str | None:
     """What is wrong with a run that was interrupted there; a checkpoint."""
-    if isinstance(point.saved, EncodeError):
+    if not isinstance(point.saved, WorkflowSnapshot):
         return f"the run cannot be saved: {point.saved}"
     if whole.end is None:
         return None  # a later point cannot be saved, and will say so
     try:
-        saved = _sent_around(point.saved)
-        end = await _live_on(workflow, saved, answers, whole.seconds * _TIMES_AS_LONG + _SECONDS_MORE)
+        diary = Diary()
+        end = await _live_on(_sent_around(point.saved), conditions, diary, whole.seconds)
     except trio.TooSlowError:
         return "the resumed run does not come to an end"
-    except (SnapshotError, UnansweredError, EncodeError) as error:
+    except (SnapshotError, UnansweredError, EncodeError, SessionRefError) as error:
         return f"{type(error).__name__}: {error}"
-    if end == whole.end:
-        return None
-    hint = [_HINT] if point.consumed == 0 else []
-    return "\n".join(["the resumed run comes to another end:", *differences(whole.end, end), *hint])
+    if end != whole.end:
+        hint = [_HINT] if point.consumed == 0 else []
+        return "\n".join(["the resumed run comes to another end:", *differences(whole.end, end), *hint])
+    problems = broken_laws(whole.diary, point.place, diary, stream=conditions.stream)
+    return "\n  ".join(["the resumed run does not go on where it was:", *problems]) if problems else None
 
 
 _HINT: Final = (
@@ -171,14 +196,16 @@ def _sent_around(snapshot: WorkflowSnapshot) -> WorkflowSnapshot:
     return by_both
 
 
-async def _live_on(workflow: Workflow, snapshot: WorkflowSnapshot, answers: Answers, seconds: float) -> End:
-    people = People(answers)
+async def _live_on(snapshot: WorkflowSnapshot, conditions: Conditions, diary: Diary, seconds: float) -> End:
+    """The rest of a run, written to the diary; ``seconds`` is how long the whole one took."""
+    people = People(conditions.answers)
 
-    def listen(runner: Runner, _message: Message, _effects: Sequence[Effect]) -> None:
+    def listen(runner: Runner, state: RunState, message: Message, effects: Sequence[Effect]) -> None:
         people.notice(runner)
+        diary.note(runner, state, message, effects)
 
-    runner, block = go_on(workflow, snapshot, listen)
-    await live(block, people, seconds)
+    runner, block = go_on(conditions.make(), snapshot, listen, conditions.deserializers)
+    await live(block, people, seconds * _TIMES_AS_LONG + _SECONDS_MORE)
     return end_of(runner)
 
 

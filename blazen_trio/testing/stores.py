@@ -35,8 +35,13 @@ class _Around(Store):
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.calls = 0
+        self.calls: int = 0
         """How many calls there were so far."""
+
+    def _count(self) -> int:
+        """The number of the call that begins."""
+        self.calls += 1
+        return self.calls
 
     @abstractmethod
     async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -131,10 +136,10 @@ class CrashingStore(_Around):
         self._happens = happens
 
     async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
-        self.calls += 1
-        if self.calls < self._at:
+        number = self._count()
+        if number < self._at:
             return await call()
-        if self.calls == self._at and self._happens:
+        if number == self._at and self._happens:
             await call()
         else:
             await trio.lowlevel.checkpoint()
@@ -151,10 +156,10 @@ class FlakyStore(_Around):
         self._error = error
 
     async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
-        self.calls += 1
-        if self.calls not in self._fail:
+        number = self._count()
+        if number not in self._fail:
             return await call()
         await trio.lowlevel.checkpoint()
         if self._error is None:
-            raise StoreError(f"it failed at call {self.calls}, as this test wants")
+            raise StoreError(f"it failed at call {number}, as this test wants")
         raise copy(self._error)

@@ -17,11 +17,13 @@ from blazen_trio.core.messages import Message
 from blazen_trio.core.state import RunState, new_state
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.runner import Runner
+from blazen_trio.session_refs.saving import Deserializers
 from blazen_trio.snapshot import WorkflowSnapshot, restore
 from blazen_trio.workflow import Workflow
 
-Listener = Callable[[Runner, Message, Sequence[Effect]], None]
-"""Is told: whose message, which, and what the machine decided."""
+Listener = Callable[[Runner, RunState, Message, Sequence[Effect]], None]
+"""Is told: the run, the state of that whose message it is (this run, or one inside of it), the message, and what was
+decided."""
 
 
 class WatchedRunner(Runner):
@@ -38,7 +40,7 @@ class WatchedRunner(Runner):
 
         def handle_and_tell(message: Message) -> list[Effect]:
             effects = machine.handle(message)
-            self._listen(self, message, effects)
+            self._listen(self, machine.state, message, effects)
             return effects
 
         return handle_and_tell
@@ -51,9 +53,11 @@ def begin(workflow: Workflow, input: object, listen: Listener) -> tuple[Runner, 
     return runner, RunBlock(workflow, runner, event)
 
 
-def go_on(workflow: Workflow, snapshot: WorkflowSnapshot, listen: Listener) -> tuple[Runner, RunBlock]:
+def go_on(
+    workflow: Workflow, snapshot: WorkflowSnapshot, listen: Listener, deserializers: Deserializers | None = None
+) -> tuple[Runner, RunBlock]:
     """A run from a snapshot, as ``workflow.resume`` makes it; raises ``SnapshotError``."""
-    restored = restore(workflow, workflow.codec, snapshot, trio.current_time())
+    restored = restore(workflow, workflow.codec, snapshot, trio.current_time(), deserializers)
     runner = WatchedRunner(workflow, restored.state, restored.metadata, listen)
     if restored.refs is not None:
         runner.use_session_refs(restored.refs, is_owner=True)

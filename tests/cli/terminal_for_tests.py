@@ -1,4 +1,4 @@
-"""The command in a process of its own: with pipes, or at a pseudo terminal where a scripted person sits."""
+"""The command in processes of their own: with pipes, or at a pseudo terminal where a scripted person sits."""
 
 import contextlib
 import os
@@ -7,6 +7,8 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -25,20 +27,62 @@ class Ended:
     err: str
 
 
-def run_piped(*argv: str) -> Ended:
+def run_piped(*argv: str, cwd: Path = ROOT) -> Ended:
     """Run the command with nobody at its standard input."""
-    done = subprocess.run(
-        [*COMMAND, *argv], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS_MAX, check=False
+    with begin_piped(*argv, cwd=cwd) as process:
+        return end_of(process)
+
+
+def end_of(process: subprocess.Popen[bytes]) -> Ended:
+    """Wait for the end of a process; it is killed if it never ends."""
+    try:
+        out, err = process.communicate(timeout=SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+def begin_piped(*argv: str, cwd: Path = ROOT, command: Sequence[str] = COMMAND) -> subprocess.Popen[bytes]:
+    """Begin the command with nobody at its standard input."""
+    return subprocess.Popen(
+        [*command, *argv],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def run_at_terminal(*argv: str, script: list[tuple[str, str | int]]) -> Ended:
+@contextlib.contextmanager
+def running(*argv: str, cue: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The command at work in another process, from the moment when it says the cue; then it is killed."""
+    with begin_piped(*argv) as process:
+        try:
+            wait_for(process, cue)
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(process: subprocess.Popen[bytes], cue: str) -> None:
+    """Read what a process says on stderr up to a line with the cue."""
+    assert process.stderr is not None
+    patience = threading.Timer(SECONDS_MAX, process.kill)
+    patience.start()
+    try:
+        assert any(cue in line.decode() for line in process.stderr), f"the cue never came: {cue}"
+    finally:
+        patience.cancel()
+
+
+def run_at_terminal(*argv: str, script: list[tuple[str, str | int]], cwd: Path = ROOT) -> Ended:
     """Run the command at a terminal. `script`: when this text has come, type that line, or send that signal."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
     with subprocess.Popen(
-        [*COMMAND, *argv], cwd=ROOT, env=environment, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs
+        [*COMMAND, *argv], cwd=cwd, env=environment, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs
     ) as process:
         os.close(theirs)
         seen = _play(process, ours, list(script))
@@ -76,3 +120,8 @@ def _read(process: subprocess.Popen[bytes], terminal: int) -> bytes:
 def interrupt() -> int:
     """What Ctrl-C sends."""
     return int(signal.SIGINT)
+
+
+def terminate() -> int:
+    """What a service manager sends."""
+    return int(signal.SIGTERM)

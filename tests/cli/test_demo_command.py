@@ -141,6 +141,21 @@ def test_ctrl_c_is_answered_with_a_clear_line(site):
     assert "Traceback" not in ended.err
 
 
+def test_ctrl_c_keeps_an_audit_that_has_a_file(site, tmp_path):
+    argv = ("demo", "--path", str(site), "--db", str(tmp_path / "runs.db"))
+
+    first = run_at_terminal(*argv, script=[("Enter: unknown) > ", interrupt())])
+    again = run_at_terminal(*argv, "--json", "-", script=[("Enter: unknown) > ", "MPL 2.0\n")])
+
+    assert (first.code, first.out) == (130, "")
+    line = f"interrupted after 4 of 4 packages examined; go on with: blazen-trio demo --db {tmp_path / 'runs.db'}"
+    assert line in first.err.replace("\r\n", "")
+    assert again.code == 0
+    assert "goes on with run licence-audit, begun " in again.err
+    own = next(package for package in json.loads(again.out)["packages"] if package["name"] == "own")
+    assert own["licence"] == "MPL-2.0"
+
+
 def test_the_packages_of_this_python_are_audited_in_a_process_of_its_own():
     ended = run_piped("demo", "--yes", "--json", "-")
 

@@ -17,7 +17,9 @@ def test_the_version_is_printed(capsys):
     assert capsys.readouterr().out == f"{blazen_trio.__version__}\n"
 
 
-@pytest.mark.parametrize("argv", [[], ["--help"], ["demo", "--help"], ["run", "-h"]])
+@pytest.mark.parametrize(
+    "argv", [[], ["--help"], ["demo", "--help"], ["run", "-h"], ["resume", "-h"], ["runs", "-h"], ["respond", "-h"]]
+)
 def test_help_is_help(argv, capsys):
     assert main(argv) == 0
     assert "Usage: blazen-trio" in capsys.readouterr().out

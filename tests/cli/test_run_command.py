@@ -6,7 +6,16 @@ import pytest
 
 from blazen_trio.cli import main
 
-from .terminal_for_tests import interrupt, run_at_terminal, run_piped
+from .terminal_for_tests import (
+    COMMAND,
+    begin_piped,
+    end_of,
+    interrupt,
+    run_at_terminal,
+    run_piped,
+    terminate,
+    wait_for,
+)
 from .workflows_for_tests import many
 
 HERE = "tests.cli.workflows_for_tests"
@@ -138,19 +147,85 @@ def test_a_run_that_ends_meanwhile_takes_its_question_back():
     assert (ended.code, ended.out) == (0, "came to an end\n")
 
 
-def test_ctrl_c_says_how_far_the_run_was():
-    ended = run_at_terminal("run", f"{HERE}:endless", script=[("5 of 5", interrupt())])
+def test_ctrl_c_saves_the_run_and_says_how_to_go_on(tmp_path):
+    asked = run_at_terminal(
+        "run", f"{HERE}:asking", script=[("First?", "one\n"), ("Second?", interrupt())], cwd=tmp_path
+    )
+
+    (file,) = tmp_path.iterdir()
+    line = f"blazen-trio: interrupted; go on with: blazen-trio resume {HERE}:asking --snapshot {file.name}"
+    assert (asked.code, asked.out) == (130, "")
+    assert line in asked.err
+    assert "Traceback" not in asked.err
+
+    answered = run_at_terminal(*line.split()[6:], script=[("Second?", "two\n")], cwd=tmp_path)
+    assert (answered.code, answered.out) == (0, "['one', 'two']\n")
+    assert "First?" not in answered.err
+
+
+def test_ctrl_c_says_how_far_the_run_was_and_keeps_what_ran(tmp_path):
+    ended = run_at_terminal("run", f"{HERE}:endless", "--json", script=[("5 of 5", interrupt())], cwd=tmp_path)
 
     assert ended.code == 130
-    assert "interrupted after 5 of 5 steps of waiting begun; there is no result" in ended.err
-    assert "Traceback" not in ended.err
+    assert "interrupted after 5 of 5 steps of waiting begun; go on with: " in ended.err
+    assert json.loads(ended.out)["status"] == "interrupted"
+
+    again = run_at_terminal(*json.loads(ended.out)["go_on"].split()[1:], script=[("5 of 5", terminate())], cwd=tmp_path)
+    assert again.code == 143
+    assert "terminated after 5 of 5" in again.err
 
 
-def test_ctrl_c_at_a_question_ends_the_command():
-    ended = run_at_terminal("run", f"{HERE}:asking", script=[("Enter: x) > ", interrupt())])
+def test_a_signal_that_the_process_was_told_to_ignore_is_ignored(tmp_path):
+    deaf = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *COMMAND]
+
+    with begin_piped("run", f"{HERE}:endless", cwd=tmp_path, command=deaf) as process:
+        wait_for(process, "5 of 5")
+        process.send_signal(interrupt())
+        process.send_signal(terminate())
+        ended = end_of(process)
+
+    assert ended.code == 143
+    assert "terminated after 5 of 5 steps of waiting begun; go on with: " in ended.err
+
+
+def test_what_cannot_be_saved_is_said(tmp_path):
+    ended = run_at_terminal("run", f"{HERE}:unsavable", script=[("1 of 1", interrupt())], cwd=tmp_path)
 
     assert ended.code == 130
-    assert "Traceback" not in ended.err
+    assert "there is no result, and it could not be saved: " in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [(None, "No such file"), ("{", "snapshot"), ("\x00", "snapshot")],
+)
+def test_a_file_that_is_no_snapshot_is_explained(text, hint, tmp_path, capsys):
+    file = tmp_path / "file.json"
+    if text is not None:
+        file.write_text(text)
+
+    assert main(["resume", f"{HERE}:asking", "--snapshot", str(file)]) == 2
+
+    said = capsys.readouterr().err
+    assert hint in said
+    assert said.count("\n") == 1
+
+
+def test_a_snapshot_of_another_workflow_is_explained(tmp_path, capsys):
+    run_at_terminal("run", f"{HERE}:asking", script=[("First?", interrupt())], cwd=tmp_path)
+    (file,) = tmp_path.iterdir()
+
+    assert main(["resume", f"{HERE}:echoing", "--snapshot", str(file)]) == 2
+    assert "'asking'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv", [["a"], ["--db", "f"], ["a", "--db", "f", "--snapshot", "g"], ["a", "--snapshot", "g"]]
+)
+def test_resume_wants_a_run_or_a_snapshot(argv, capsys):
+    assert main(["resume", f"{HERE}:asking", *argv]) == 2
+    assert "resume needs the id of a run and --db FILE, or --snapshot FILE" in capsys.readouterr().err
 
 
 def test_the_command_works_in_a_process_of_its_own():

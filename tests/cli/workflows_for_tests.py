@@ -33,6 +33,29 @@ async def take_answer(event: InputResponseEvent) -> StopEvent:
     return StopEvent(event.response)
 
 
+class Side(Event):
+    prompt: str
+
+
+@step
+async def both_sides(event: StartEvent) -> list[Side]:
+    return [Side("Left?"), Side("Right?")]
+
+
+class Answered(Event):
+    text: str
+
+
+@step
+async def ask_side(event: Side, ctx: Context) -> Answered:
+    return Answered(f"{event.prompt}: {await ctx.request_input(event.prompt)}")
+
+
+@step
+async def put_together(answers: list[Answered]) -> StopEvent:
+    return StopEvent([each.text for each in answers])
+
+
 @attrs.frozen
 class Point:
     x: float
@@ -70,6 +93,34 @@ async def wait_for_ever(event: StartEvent, ctx: Context) -> StopEvent:
     return StopEvent()
 
 
+class Handle(Event):
+    stream: object
+
+
+@step
+async def open_something(event: StartEvent) -> Handle:
+    return Handle(trio.Event())
+
+
+@step
+async def hold(event: Handle, ctx: Context) -> StopEvent:
+    ctx.report_progress(1, 1, "handles held")
+    await trio.sleep_forever()
+    return StopEvent()
+
+
+class Grown(Event):
+    text: str
+
+
+@step
+async def grow(event: StartEvent | Grown, ctx: Context) -> Grown | StopEvent:
+    times = ctx.state.get("times", 0) + 1
+    ctx.state["times"] = times
+    await trio.lowlevel.checkpoint()
+    return Grown(f"{times}" * 10_000) if times < 50 else StopEvent(times)
+
+
 @step
 async def linger(event: StartEvent) -> StopEvent:
     await trio.sleep(0.2)
@@ -85,9 +136,13 @@ echoing = Workflow("echoing", [echo])
 failing = Workflow("failing", [fail])
 asking = Workflow("asking", [ask])
 routing = Workflow("routing", [ask_by_event, take_answer])
+two = Workflow("two", [both_sides, ask_side, put_together])
 silent = Workflow("silent", [ask], publish_lifecycle=False)
 odd = Workflow("odd", [odd_values])
 many = Workflow("many", [spread, work, count])
 endless = Workflow("endless", [wait_for_ever])
 ending = Workflow("ending", [linger, ask_meanwhile])
+growing = Workflow("growing", [grow])
+unsavable = Workflow("unsavable", [open_something, hold])
+meeting = Workflow("meeting", [wait_for_ever, ask])
 no_workflow = "just text"

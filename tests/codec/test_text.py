@@ -1,7 +1,6 @@
 """JSON and MessagePack, read strictly: whatever is odd is one clear error, soon."""
 
 import json
-import time
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from blazen_trio.codec import DecodeError
 from blazen_trio.codec.text import NESTING_MAX, from_json, from_msgpack, to_json, to_msgpack
+from tests.budget import soon
 from tests.codec.values_for_tests import same
 
 LONG = "long text: " * 300
@@ -95,10 +95,8 @@ def test_a_doubled_key_is_found_in_a_big_text_however_it_is_escaped(lost, paddin
     ids=lambda text: repr(text[:20]),
 )
 def test_bad_json_is_one_error_in_little_time(text):
-    start = time.perf_counter()
-    with pytest.raises(DecodeError) as caught:
+    with soon(), pytest.raises(DecodeError) as caught:
         from_json(text)
-    assert time.perf_counter() - start < 1
     assert len(str(caught.value)) < 200
 
 
@@ -126,10 +124,8 @@ def test_bad_json_is_one_error_in_little_time(text):
     ids=lambda data: repr(data[:12]),
 )
 def test_bad_messagepack_is_one_error_in_little_time(data):
-    start = time.perf_counter()
-    with pytest.raises(DecodeError):
+    with soon(), pytest.raises(DecodeError):
         from_msgpack(data)
-    assert time.perf_counter() - start < 1
 
 
 @given(st.binary(max_size=40))

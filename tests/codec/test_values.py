@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import enum
 import json
-import time
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from blazen_trio.codec import Codec, DecodeError, Plain
 from blazen_trio.codec.text import from_json, from_msgpack, to_json, to_msgpack
 from blazen_trio.codec.values import TAGS
 from blazen_trio.core.errors import EncodeError
+from tests.budget import soon
 from tests.codec.values_for_tests import Circle, Colour, Level, Moved, Point, Right, Square, Tree, same, values
 
 CODEC = Codec([Moved], [Circle, Square, Colour, Level, Right, Tree])
@@ -169,13 +169,11 @@ def test_cycles_and_deep_values_are_errors_in_little_time():
         shared = [shared, shared]
     loop = Tree("a")
     loop.children.append(loop)
-    start = time.perf_counter()
     for value in (cycle, deep, loop, {"a": {"b": cycle}}):
-        with pytest.raises(EncodeError, match="64 levels"):
+        with soon(), pytest.raises(EncodeError, match="64 levels"):
             CODEC.to_plain(value, "x")
-    with pytest.raises(EncodeError, match="a shared part counts each time"):
+    with soon(), pytest.raises(EncodeError, match="a shared part counts each time"):
         CODEC.to_plain(shared, "x")
-    assert time.perf_counter() - start < 10
 
 
 def test_64_levels_of_any_kind_go_through_text_and_back():
@@ -230,10 +228,8 @@ def test_wrong_data_is_one_clear_error(plain, problem):
 
 def test_a_set_made_to_collide_is_refused_in_little_time():
     plain: Plain = {"__blazen_set__": [{"__blazen_int__": hex((2**61 - 1) * i)} for i in range(10, 50_000)]}
-    start = time.perf_counter()
-    with pytest.raises(DecodeError, match="equal hashes"):
+    with soon(), pytest.raises(DecodeError, match="equal hashes"):
         CODEC.from_plain(plain)
-    assert time.perf_counter() - start < 2
 
 
 def test_two_classes_of_one_name_are_refused_with_both_names():

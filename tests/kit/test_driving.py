@@ -119,3 +119,12 @@ def test_a_run_that_waits_for_ever_is_told() -> None:
 
     with pytest.raises(trio.TooSlowError):
         drive(Workflow("waits", [wait]))
+
+
+def test_what_a_run_inside_publishes_is_told_once() -> None:
+    transcript = drive(
+        Workflow("outer", [workflow.as_step(accepts=StartEvent, emits=StopEvent)]), answers={"Go on?": "yes"}
+    )
+
+    assert transcript.text.count("Note(text='half of it is done')") == 1
+    assert transcript.text.count("prompt='Go on?'") == 1

@@ -73,7 +73,7 @@ class Driver:
         """The next event that comes from outside."""
         place = self.model.outside
         self.model.outside += 1
-        return Token(event, ROOT_ID, place, self.model.root, place, 0)
+        return Token(event, ROOT_ID, place, self.model.root, (), 0)
 
     # --- Telling -----------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class Fan:
 
     opener: "Work | None" = None
     owner: "Work | None" = None
-    promises: list[tuple[type[Event], ...]] = attrs.Factory(list)
+    promises: list[tuple[int, tuple[type[Event], ...]]] = attrs.Factory(list)
     items: list[tuple[int, "Token"]] = attrs.Factory(list)
     joined: set[int] = attrs.Factory(set)
     is_closed: bool = False
@@ -48,14 +48,21 @@ class Fan:
 
 @attrs.define(eq=False)
 class Token:
-    """An event in the run: whose child it is, at which place, in which fan-out, and from which item of that."""
+    """An event in the run: whose child it is, at which place, in which fan-out, and from which item of that.
+
+    Where several steps take one item, or several joins stand for one, each adds its number to the item.
+    """
 
     event: Event
     parent_id: int
     place: int
     fan: Fan
-    item: int
+    item: tuple[int, ...]
     recoveries: int
+
+    def of(self, step: int) -> "Token":
+        """The same, for one of several steps."""
+        return attrs.evolve(self, item=(*self.item, step))
 
 
 @attrs.define(eq=False)
@@ -197,13 +204,22 @@ class Model:
         for token in tokens:
             self._route(token)
 
+    def route_queue(self) -> None:
+        """The pause is over: one emission after the other, and after each the joins of the fan-outs that it ends."""
+        while self.queue and self.outcome is None:
+            self.emit(*self.queue.pop(0))
+            self.close_all()
+        self.queue = []
+
     def _route(self, token: Token) -> None:
         cls = type(token.event)
         if self.outcome is not None:
             return
         plain, joins = self.program.takers(cls, is_join=False), self.program.takers(cls, is_join=True)
+        is_shared = len(plain) + len(joins) > 1
         for step in plain:
-            self.call(step, token.event, derive_id(token.parent_id, token.place, step), token)
+            mine = token.of(step) if is_shared else token
+            self.call(step, token.event, derive_id(token.parent_id, token.place, step), mine)
         token.fan.items += [(join, token) for join in joins]
         if cls is InputRequestEvent:
             self._ask(token)
@@ -286,7 +302,7 @@ class Model:
     def fan_of(self, work: Work) -> Fan:
         """The fan-out of what a call emits in lists or sends."""
         if work.fan is None:
-            work.fan = Fan(work, work, [self.spec(work).fan_types])
+            work.fan = Fan(work, work, [(work.step, self.spec(work).fan_types)])
             self.fans.append(work.fan)
         return work.fan
 
@@ -302,7 +318,7 @@ class Model:
             fan = self.fan_of(work)
             places = range(work.places, work.places + len(result))
             items = zip(places, result, strict=True)
-            self.emit(fan, [Token(event, work.id, n, fan, n, work.recoveries) for n, event in items])
+            self.emit(fan, [Token(event, work.id, n, fan, (n,), work.recoveries) for n, event in items])
         elif result is not None:
             cause = work.token
             self.emit(cause.fan, [Token(result, work.id, work.places, cause.fan, cause.item, work.recoveries)])
@@ -311,9 +327,9 @@ class Model:
         """An event of a call's fan-out, before the call ends."""
         fan = self.fan_of(work)
         if type(event) not in self.spec(work).fan_types:
-            fan.promises.append((type(event),))
+            fan.promises.append((work.step, (type(event),)))
         place, work.places = work.places, work.places + 1
-        self.emit(fan, [Token(event, work.id, place, fan, place, work.recoveries)])
+        self.emit(fan, [Token(event, work.id, place, fan, (place,), work.recoveries)])
 
     def fail(self, work: Work, error: Exception, *, now: float, is_retryable: bool, is_violation: bool) -> None:
         """Undone; then retried, recovered, or the end of the run."""
@@ -339,7 +355,7 @@ class Model:
         taken.places, taken.fan = work.places, work.fan
         if taken.fan is not None:
             taken.fan.owner = taken
-            taken.fan.promises.append(self.program.specs[step].fan_types)
+            taken.fan.promises.append((step, self.program.specs[step].fan_types))
 
     def forget_questions(self, work: Work) -> None:
         """Nobody needs to answer what a call asked that is over."""
@@ -351,10 +367,14 @@ class Model:
 
     def settle(self) -> None:
         """Close fan-outs that are done, innermost first; then see whether anything is left."""
-        while self.outcome is None and self._close_one():
-            pass
+        self.close_all()
         if self.outcome is None and not self.alive() and not self.senders:
             self.end("failed", RunStalledError)
+
+    def close_all(self) -> None:
+        """Close fan-outs that are done, innermost first."""
+        while self.outcome is None and self._close_one():
+            pass
 
     def _close_one(self) -> bool:
         busy = {fan for each in self.alive() for fan in each.around()}
@@ -373,13 +393,13 @@ class Model:
         assert fan.opener is not None
         inside = [each for each in self.fans if each is not fan and fan in each.around()]
         ran_inside = {join for each in inside for join in each.joined}
-        promised = {join for each in fan.promises for join in self.program.expected_joins(each)}
+        promised = {join for step, each in fan.promises for join in self.program.expected_joins(each) - {step}}
         fan.joined = (promised - ran_inside) | {join for join, _ in fan.items}
         for join in sorted(fan.joined):
             tokens = [token for each, token in fan.items if each == join]
             tokens.sort(key=lambda token: token.item)
             recoveries = max([token.recoveries for token in tokens], default=fan.opener.recoveries)
-            place = fan.opener.token
+            place = fan.opener.token.of(join) if len(fan.joined) > 1 else fan.opener.token
             self.call(join, [t.event for t in tokens], derive_id(fan.opener.id, JOIN_PLACE, join), place, recoveries)
 
     def deliver(self) -> list[tuple[Wait, Event]]:

@@ -7,7 +7,7 @@ every program is a valid workflow; what a call really returns, the test decides.
 
 import functools
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import GenericAlias
 from typing import Any
 
@@ -108,16 +108,21 @@ def union(classes: Iterable[Any]) -> Any:
 
 
 def make_step(spec: Spec) -> Step:
-    """The step of a spec, annotated as a user would write it."""
+    """The step of a spec."""
 
     async def never_run(event: Any) -> Any:
         raise AssertionError(f"the test plays the worker of {event}")
 
+    return step_of(spec, never_run)
+
+
+def step_of(spec: Spec, function: Callable[..., Any], **others: Any) -> Step:
+    """A step as the spec says, its function annotated as a user would write it; ``others`` beside the event."""
     accepts = union(spec.accepts)
     returns = [*spec.single, *([GenericAlias(list, union(spec.many))] if spec.many else []), type(None)]
     event = GenericAlias(list, accepts) if spec.is_join else accepts
-    never_run.__annotations__ = {"event": event, "return": union(returns)}
-    made = step(never_run).with_options(name=spec.name, sends=spec.sends, max_recoveries=spec.max_recoveries)
+    function.__annotations__ = {"event": event, **others, "return": union(returns)}
+    made = step(function).with_options(name=spec.name, sends=spec.sends, max_recoveries=spec.max_recoveries)
     if spec.recovers is not None:
         made = made.with_options(recovers=spec.recovers)
     if spec.limit is not None:

@@ -384,10 +384,7 @@ class MachineModel(RuleBasedStateMachine):
         model.is_paused = False
         for work in model.having("sleeping"):
             work.due += driver.now
-        queue, model.queue = model.queue, []
-        for fan, tokens in queue:
-            if model.outcome is None:
-                model.emit(fan, tokens)
+        model.route_queue()
         driver.tell(ResumeRequested(driver.now))
 
     @precondition(is_on)

@@ -1,9 +1,11 @@
 """Session refs of runs: who has them, how long they live, and that nothing stays behind."""
 
 import gc
+import signal
 import threading
 import tracemalloc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trio
@@ -272,3 +274,36 @@ async def test_a_thousand_runs_with_refs_leave_no_memory():
         assert await many(500) - before < 50_000
     finally:
         tracemalloc.stop()
+
+
+class Struck:
+    """A lock; Ctrl-C strikes at the worst moment: when it is taken, and before the block has begun."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+        signal.raise_signal(signal.SIGINT)
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+    def is_free(self) -> bool:
+        with ThreadPoolExecutor(1) as other:  # for the thread that has it, a lock like this one is always free
+            return other.submit(self.lock.acquire, blocking=False).result()
+
+
+@pytest.mark.parametrize("place", ["blazen_trio.runner._making", "blazen_trio.session_refs.registry._lock"])
+def test_ctrl_c_leaves_no_lock_behind(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    struck = Struck()
+
+    @step
+    async def insert(event: StartEvent, ctx: Context) -> StopEvent:
+        monkeypatch.setattr(place, struck)
+        ctx.session_refs.insert(object())
+        return StopEvent()
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(Workflow("struck", [insert]).run)
+    assert struck.is_free()

@@ -56,7 +56,7 @@ async def live(program: Program) -> tuple[End, list[WorkflowSnapshot]]:
 
 async def live_on(program: Program, snapshot: WorkflowSnapshot) -> End:
     """The rest of a run."""
-    async with program.workflow.resume(snapshot) as run:
+    async with program.workflow.resume(snapshot, deserializers=program.deserializers) as run:
         return await end_of(run, program)
 
 
@@ -86,7 +86,10 @@ def values_of(workflow: Workflow, run: WorkflowRun) -> dict[str, Any]:
 
 async def live_a_while(program: Program, snapshot: WorkflowSnapshot, messages: int) -> WorkflowSnapshot:
     """Go on until the machine has taken in so many messages, or the run is over; then a snapshot again."""
-    async with program.workflow.resume(snapshot) as run, trio.open_nursery() as nursery:
+    async with (
+        program.workflow.resume(snapshot, deserializers=program.deserializers) as run,
+        trio.open_nursery() as nursery,
+    ):
         taken = snapshot_after_each_message(run)
         nursery.start_soon(program.drive, run)
         while len(taken) <= messages and not run.status.is_end:  # noqa: ASYNC110 - on a clock that jumps

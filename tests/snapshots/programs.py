@@ -4,7 +4,7 @@ A program may have a ``drive``: what people outside do. It goes by what the run 
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
@@ -26,6 +26,7 @@ from blazen_trio import (
     step,
 )
 
+SQUARES = {str(number): number**2 for number in [*range(6), *range(100, 106)]}
 QUICK = RetryConfig(max_retries=3, initial_delay_ms=500, jitter=False)
 
 
@@ -55,11 +56,23 @@ async def leave_alone(run: WorkflowRun) -> None:
 
 @attrs.frozen
 class Program:
-    """A workflow, what it starts with, and what people outside do."""
+    """A workflow, what it starts with, and what people outside do.
+
+    Attributes:
+        answers: for ``assert_resumable``, if there are questions: the answers by prompt.
+        deserializers: how its session refs come back.
+    """
 
     workflow: Workflow
     start: Any = None
     drive: Callable[[WorkflowRun], Awaitable[None]] = leave_alone
+    answers: Mapping[str, Any] = attrs.Factory(dict[str, Any])
+    deserializers: Mapping[str, Callable[[bytes], object]] = attrs.Factory(dict[str, Callable[[bytes], object]])
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether people do nothing, or no more than answer: all that ``assert_resumable`` needs is here."""
+        return self.drive is leave_alone or bool(self.answers)
 
 
 @step
@@ -266,7 +279,7 @@ def inline_questions() -> Program:
         again = await ctx.request_input(f"{event.number + 100}")
         return Done(answer + again)
 
-    return Program(Workflow("questions", [spread, work, gather], timeout=10), drive=answer_all)
+    return Program(Workflow("questions", [spread, work, gather], timeout=10), drive=answer_all, answers=SQUARES)
 
 
 async def answer_all(run: WorkflowRun) -> None:
@@ -289,7 +302,7 @@ def routed_questions() -> Program:
         await trio.sleep(0.5)
         return Done(event.response)
 
-    return Program(Workflow("routed", [spread, ask, hear, gather]), drive=answer_all)
+    return Program(Workflow("routed", [spread, ask, hear, gather]), drive=answer_all, answers=SQUARES)
 
 
 def answered_by_a_handler() -> Program:

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections import Counter
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import pytest
 
@@ -78,13 +78,13 @@ def fuzz(seed: int, first: int, count: int) -> Counter[str]:
     begin = perf_counter()
     for number in range(first, first + count):
         given = mutant(seed, number)
-        begun = perf_counter()
+        begun = thread_time()
         try:
             verdicts[verdict(given)] += 1
         except BaseException as error:
             error.add_note(f"FUZZ_SEED={seed} FUZZ_FIRST={number} FUZZ_INPUTS=1, workflow {given.workflow.name!r}")
             raise
-        worst_s = max(worst_s, perf_counter() - begun)
+        worst_s = max(worst_s, thread_time() - begun)
         assert worst_s < SECONDS_MAX, f"too slow: FUZZ_SEED={seed} FUZZ_FIRST={number} FUZZ_INPUTS=1"
     taken_s = perf_counter() - begin
     sys.stdout.write(f"\n{count / taken_s:,.0f} inputs/s, the slowest {worst_s * 1e3:.0f} ms, {dict(verdicts)}\n")

@@ -203,3 +203,40 @@ async def test_an_undeclared_event_sent_by_hand_that_comes_to_nothing_runs_its_j
         return []
 
     assert await result_of(begin, nothing, gather, never, events=[Item, Other]) == []
+
+
+@pytest.mark.parametrize("way", ["sent", "returned"])
+async def test_a_join_that_feeds_itself_is_not_called_with_nothing_for_ever(way: str):
+    seen: list[int] = []
+
+    @step
+    async def begin(event: StartEvent) -> list[Item]:
+        return [Item(1), Item(2)]
+
+    @step(sends=[Item])
+    async def by_hand(items: list[Item]) -> StopEvent | None:
+        seen.append(len(items))
+        return None
+
+    @step
+    async def by_list(items: list[Item]) -> list[Item] | StopEvent:
+        seen.append(len(items))
+        return []
+
+    with pytest.raises(RunStalledError):
+        await result_of(begin, by_hand if way == "sent" else by_list)
+    assert seen == [2]
+
+
+async def test_a_join_may_feed_itself_until_it_has_one_item_left():
+    @step
+    async def begin(event: StartEvent) -> list[Item]:
+        return [Item(each) for each in range(5)]
+
+    @step
+    async def in_pairs(items: list[Item]) -> list[Item] | StopEvent:
+        if len(items) == 1:
+            return StopEvent(items[0].n)
+        return [Item(sum(each.n for each in items[place : place + 2])) for place in range(0, len(items), 2)]
+
+    assert await result_of(begin, in_pairs) == 10

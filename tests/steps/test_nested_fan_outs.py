@@ -180,3 +180,23 @@ async def test_a_class_produced_at_two_depths_joins_at_each():
 
     seen: list[list[int]] = []
     assert await result_of(begin, inner, join, end) == [[0, 1], [100, 200]]
+
+
+async def test_what_several_joins_of_an_inner_fan_out_return_is_in_the_order_of_their_registration():
+    """As with several steps that take one item; which of them is ready first does not matter."""
+
+    @step
+    async def slow(items: list[Read]) -> Chapter:
+        await trio.sleep(5)
+        return Chapter(items[0].book, [0])
+
+    @step
+    async def fast(items: list[Read]) -> Chapter:
+        return Chapter(items[0].book, [1])
+
+    @step
+    async def books(event: StartEvent) -> list[Book]:
+        return [Book(2), Book(1)]
+
+    expected = [(2, [0]), (2, [1]), (1, [0]), (1, [1])]
+    assert await result_of(books, pages, read, slow, fast, finish) == expected

@@ -4,6 +4,7 @@ A function looks first and writes then: what it refuses has left no trace.
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import attrs
 
@@ -91,14 +92,16 @@ class Batch:
     def take(self, write: RunWrite) -> None:
         """Take a write in; raises what is wrong with it, and then has taken nothing."""
         known = self._session.known(write.run_id)
-        if known.row.fence != write.fence:
-            raise RunLockedError(write.run_id, known.row.owner)
-        publishes = bool(write.stream) or write.stream_floor > known.place.stream_floor
-        items = self._items_of(known.place, write) if publishes else None
-        row = known.row if write.header is None else known.row.with_header(write.header)
-        self._append(known.place, write)  # the last thing that can fail
+        row, place = known.row, known.place
+        if row.fence != write.fence:
+            raise RunLockedError(write.run_id, row.owner)
+        publishes = write.stream or write.stream_floor > place.stream_floor
+        items = self._items_of(place, write) if publishes else None
+        if write.header is not None:
+            row = row.with_header(write.header)
+        self._append(place, write)  # the last thing that can fail
         if publishes:
-            self._publish(known.place, write, items)
+            self._publish(place, write, items)
         if write.release:
             row = attrs.evolve(row, owner=None, fence=self._session.next_fence(row.fence))
         if row is not known.row:
@@ -131,7 +134,10 @@ class Batch:
             self._trimmed.append((place.run, place.stream_floor))
 
     def carry_out(self) -> None:
-        """Write all that was taken in. What was folded or trimmed goes last: it may have come with this batch."""
+        """Write all that was taken in. What was folded or trimmed goes last: it may have come with this batch.
+
+        In the order of runs: neighbours in an index are then written one after the other.
+        """
         for statement, rows in (
             (ADD_ENTRIES, self._entries),
             (ADD_ITEMS, self._items),
@@ -141,6 +147,7 @@ class Batch:
             (PUT_PLACE, [known.place.columns(run_id) for run_id, known in self._touched.items()]),
         ):
             if rows:
+                rows.sort(key=itemgetter(0))
                 self._session.many(statement, rows)
         for known in self._changed.values():
             self._session.put_run(known.row)

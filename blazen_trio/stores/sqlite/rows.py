@@ -25,8 +25,7 @@ _decode_labels: Final = msgspec.json.Decoder(dict[str, str]).decode
 
 def checksum(*fields: object, blob: bytes = b"") -> int:
     """Over numbers, texts and bytes, and then over one large blob."""
-    crc = crc32(_encode(fields))
-    return crc32(blob, crc) if blob else crc
+    return crc32(blob, crc32(_encode(fields))) if blob else crc32(_encode(fields))
 
 
 def _is_whole(crc: object, *fields: object, blob: object) -> bool:
@@ -157,14 +156,14 @@ class Place:
     def of(cls, columns: Columns, run_id: str) -> Self:
         """The row of these columns; raises ``StoreCorruptError``."""
         *fields, crc = columns
-        if checksum("place", run_id, *fields) != crc:
+        if checksum("place", run_id, fields) != crc:
             raise damaged(run_id, "what there must be of it")
         return cls(*fields)
 
     def columns(self, run_id: str) -> Columns:
         """To be written."""
         fields = _place_fields(self)
-        return *fields, checksum("place", run_id, *fields)
+        return *fields, checksum("place", run_id, fields)
 
 
 _place_fields: Final = operator.attrgetter(*(field.name for field in attrs.fields(Place)))

@@ -8,6 +8,7 @@ after every transaction that was not committed.
 from collections.abc import Iterable
 from typing import Final
 
+import apsw
 import attrs
 
 from blazen_trio.abc import Owner
@@ -38,7 +39,7 @@ class Session:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.connection = open_writer(path)
+        self.connection: apsw.Connection = open_writer(path)
         self._files = (OpenFile(path), OpenFile(wal_of(path)))
         self._known: dict[str, Known] = {}
         self._version = -1

@@ -50,7 +50,7 @@ class SqliteStore(Store):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).absolute()  # the working directory may change while it is open
+        self.path: Path = Path(path).absolute()  # the working directory may change while it is open
         self._openings = 0
         self._opening = trio.StrictFIFOLock()
         self._writer: Writer | None = None
@@ -80,7 +80,7 @@ class SqliteStore(Store):
             await writer.do(lambda _session: None)
             self._readers = Readers(str(self.path))
         except BaseException:
-            await writer.close()
+            await writer.close()  # noqa: ASYNC102 - shielded inside; a deadline would leave the file open behind us
             raise
         self._writer = writer
 
@@ -88,9 +88,9 @@ class SqliteStore(Store):
         """Undo one ``open``; the last one finishes what was handed over, and closes the file."""
         with trio.CancelScope(shield=True):
             async with self._opening:
-                self._openings -= 1
-                if self._openings == 0:
+                if self._openings == 1:
                     await self._close_file()
+                self._openings = max(0, self._openings - 1)
         await trio.lowlevel.checkpoint()
 
     async def _close_file(self) -> None:
@@ -118,9 +118,9 @@ class SqliteStore(Store):
     async def write(self, writes: Sequence[RunWrite]) -> list[StoreError | None]:
         """Write of many runs at once, in one commit; see ``Store.write``."""
         results = await self._change(changes.write, writes)
-        taken = [each for each, problem in zip(writes, results, strict=True) if problem is None]
-        entries = sum(len(each.entries) for each in taken)
-        self._counts.update(writes=len(writes), entries=entries, failed=len(writes) - len(taken))
+        failed = len(results) - results.count(None)
+        taken = writes if not failed else [each for each, problem in zip(writes, results, strict=True) if not problem]
+        self._counts.update(writes=len(writes), entries=sum(len(each.entries) for each in taken), failed=failed)
         return results
 
     async def read(self, run_id: str) -> StoredRun:

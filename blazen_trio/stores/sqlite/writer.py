@@ -69,10 +69,11 @@ class Writer:
         self._session: Session | None = None
         self._wal_pages = 0
         self._checkpoint_at = _CHECKPOINT_PAGES
-        self.commits = 0
+        self.commits: int = 0
         self._thread = threading.Thread(target=self._work, name=f"writer of {path}", daemon=True)
         self._thread.start()
 
+    @trio.lowlevel.enable_ki_protection  # Ctrl-C between handing over and waiting would wake a task that does not wait
     async def do(self, job: Callable[[Session], T], *, alone: bool = False) -> T:
         """Run the job in a transaction, durable when this returns; ``alone``: outside of any. A checkpoint."""
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -185,7 +186,7 @@ class Writer:
             return
         try:
             self._session.rollback()
-        except apsw.Error:
+        except Exception:
             self._drop_session()
             return
         if isinstance(error, STORAGE_ERRORS) and not is_harmless(error):

@@ -63,12 +63,9 @@ async def a_call_that_was_cancelled_before_did_nothing(store: Store) -> None:
 async def a_store_that_is_not_open_refuses(store: Store) -> None:
     calls = await _scene(store)
     await store.aclose()
-    try:
-        for call in calls:
-            with raising(StoreError):
-                await call()
-    finally:
-        await store.open()
+    for call in calls:
+        with raising(StoreError):
+            await call()
 
 
 async def what_was_stored_is_there_after_reopening(store: Store) -> None:
@@ -84,6 +81,13 @@ async def a_store_that_is_open_twice_closes_with_the_second(store: Store) -> Non
     async with store:
         pass
     assert (await store.info("run")).run_id == "run"
+
+
+async def closing_once_more_does_nothing(store: Store) -> None:
+    await store.aclose()
+    await store.aclose()
+    await store.open()
+    await create(store)
 
 
 async def closing_is_done_though_cancelled(store: Store) -> None:

@@ -136,12 +136,15 @@ async def a_deleted_run_leaves_nothing_behind(store: Store) -> None:
     with raising(RunNotFoundError):
         await store.read("run")
     assert await store.list_runs() == []
-    await create(store)
+    fence = await create(store)
     stored = await store.read("run")
     assert (stored.snapshot, stored.entries, dict(stored.labels)) == (None, (), {})
     assert stored.header == RunHeader("running", NOON)
     assert await store.read_stream("run") == StreamPage((), 0, 0)
     assert await store.commands(ANN) == []
+    await write(store, "run", fence, entries=[b"anew"], stream=rows(2))
+    assert (await store.read("run")).entries == (b"anew",)
+    assert (await store.read_stream("run")).rows == tuple(rows(2))
 
 
 async def deleting_one_run_leaves_the_others(store: Store) -> None:

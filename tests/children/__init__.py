@@ -1,0 +1,1 @@
+"""Stories about runs inside runs: workflows that are steps of other workflows."""
