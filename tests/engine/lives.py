@@ -82,11 +82,13 @@ class Point:
     seed: int
     call: int
     happens: bool = False
+    again: int | None = None
+    """The call at which the second engine dies, too."""
     durability: Durability = "step"
     is_read: bool = True
 
     def __str__(self) -> str:
-        return f"{self.make.__name__} seed={self.seed} call={self.call} happens={self.happens} {self.durability}"
+        return f"{self.make.__name__} seed={self.seed} call={self.call},{self.again} happens={self.happens} {self.durability}"
 
 
 async def live(program: Program, store: Store, outside: Outside, point: Point) -> None:
@@ -129,29 +131,31 @@ async def read(run: EngineRun, outside: Outside) -> None:
 
 
 def lives_of(point: Point) -> tuple[Outside, MemoryStore]:
-    """All that is seen of a run whose first engine dies at the point."""
+    """All that is seen of a run whose first engines die at the point."""
     inside, program, outside = MemoryStore(), point.make(), Outside()
 
-    async def first() -> None:
+    async def live_and_die(call: int) -> None:
         try:
             with trio.fail_after(1000):
-                await live(program, CrashingStore(inside, point.call, happens=point.happens), outside, point)
+                await live(program, CrashingStore(inside, call, happens=point.happens), outside, point)
         except* StoreError:
             outside.outcome = None
-
-    async def second() -> None:
         async with inside:
             await check_promises(program, inside, outside)
             for owner in outside.owners:
                 await inside.release(owner)
+
+    async def live_on() -> None:
         with trio.fail_after(1000):
             await live(program, inside, outside, point)
         async with inside:
             await look(program, inside, outside)
 
-    for life in (first, second):
-        with shuffled_by(point.seed):
-            trio.run(life, clock=MockClock(autojump_threshold=0))
+    with shuffled_by(point.seed):
+        for call in (point.call, point.again):
+            if call is not None:
+                trio.run(live_and_die, call, clock=MockClock(autojump_threshold=0))
+        trio.run(live_on, clock=MockClock(autojump_threshold=0))
     return outside, inside
 
 
