@@ -23,7 +23,7 @@ from blazen_trio import (
     WorkflowError,
     open_engine,
 )
-from blazen_trio.abc import Owner, Store
+from blazen_trio.abc import Store
 from blazen_trio.durable import Durability
 from blazen_trio.engine.infos import told
 from blazen_trio.stores import MemoryStore
@@ -44,7 +44,6 @@ class Outside:
     answers: dict[str, Any] = attrs.Factory(dict)
     outcome: Any = None
     values: Any = None
-    owners: list[Owner] = attrs.Factory(list)
 
     def see(self, seq: int, content: Any) -> None:
         """A reader got an item."""
@@ -88,13 +87,13 @@ class Point:
     is_read: bool = True
 
     def __str__(self) -> str:
-        return f"{self.make.__name__} seed={self.seed} call={self.call},{self.again} happens={self.happens} {self.durability}"
+        calls = f"call={self.call},{self.again} happens={self.happens}"
+        return f"{self.make.__name__} seed={self.seed} {calls} {self.durability}"
 
 
 async def live(program: Program, store: Store, outside: Outside, point: Point) -> None:
     """One engine's life with the run: to the run's end, or to the store's."""
     async with open_engine(store, [program.workflow], durability=point.durability) as engine:
-        outside.owners.append(engine.owner)
         try:
             run = await engine.get(RUN_ID)
         except RunNotFoundError:
@@ -142,8 +141,8 @@ def lives_of(point: Point) -> tuple[Outside, MemoryStore]:
             outside.outcome = None
         async with inside:
             await check_promises(program, inside, outside)
-            for owner in outside.owners:
-                await inside.release(owner)
+            for lease in list(inside._leases.values()):  # they run out
+                await inside.release(lease.owner)
 
     async def live_on() -> None:
         with trio.fail_after(1000):
