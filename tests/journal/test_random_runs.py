@@ -82,5 +82,5 @@ def test_random_runs_are_told_again() -> None:
 
 @pytest.mark.slow
 def test_many_random_runs_are_told_again() -> None:
-    many = settings(stateful_step_count=80, max_examples=share(1_500), deadline=None)
+    many = settings(stateful_step_count=60, max_examples=share(500), deadline=None)
     run_state_machine_as_test(ToldModel, settings=many)
