@@ -331,6 +331,7 @@ class Engine:
         held.idle_since = trio.current_time() if is_idle else None
         if is_idle:
             self.idle[held] = None
+            self.pump()
         else:
             self.idle.pop(held, None)
 
@@ -357,7 +358,7 @@ class Engine:
     def pump(self) -> None:
         """Bring the runs that wait for it into memory, as far as there is room: in order, so nobody waits for ever."""
         room = self.options.max_runs
-        while self._queue and not self.is_closing and (room is None or self.in_memory < room):
+        while self._queue and not self.is_closing and (room is None or self.in_memory - len(self.idle) < room):
             self.in_memory += 1
             held, state, metadata = self._queue.popleft()
             self.nursery.start_soon(held.bring, state, metadata)

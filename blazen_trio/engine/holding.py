@@ -36,6 +36,9 @@ from blazen_trio.workflow import Workflow
 if TYPE_CHECKING:
     from blazen_trio.engine.engine import Engine
 
+_IDLE: Final = frozenset({RunStatus.AWAITING_INPUT, RunStatus.PAUSED})
+"""In these a run has nothing to do until somebody outside does something."""
+
 logger: Final = logging.getLogger("blazen_trio")
 
 
@@ -50,7 +53,7 @@ class HeldRun:
         runner: while it is in memory.
         run: its handle there.
         error: why it stopped here.
-        idle_since: on Trio's clock, since when it has only questions left.
+        idle_since: on Trio's clock, since when it has only questions left, or is paused.
         is_queued: it waits for its turn to come into memory.
         readers: are told when the run is in memory next: whoever reads from the beginning must not come too late.
         users: who uses it in memory now.
@@ -263,16 +266,17 @@ class HeldRun:
     def _on_header(self, status: RunStatus, questions: tuple[InputRequestEvent, ...]) -> None:
         """What lists show of the run was written."""
         self.seen.status, self.seen.questions = status, questions
-        self.engine.note_idle(self, is_idle=status is RunStatus.AWAITING_INPUT)
+        self.engine.note_idle(self, is_idle=status in _IDLE)
 
     @property
     def may_be_parked(self) -> bool:
-        """Whether it is in memory, has only questions left, and nobody is using it."""
+        """Whether it is in memory, has only questions left or is paused and quiet, and nobody is using it."""
         runner = self.runner
         return (
             runner is not None
             and not self.users
-            and runner.state.status is RunStatus.AWAITING_INPUT
+            and runner.state.status in _IDLE
+            and _is_quiet(runner.state)
             and not runner.is_observed
             and not runner.state.senders
         )

@@ -145,7 +145,7 @@ async def _look(engine: Engine) -> None:
 
 
 async def _sweep(engine: Engine) -> None:
-    """Take runs out of memory that only wait for answers."""
+    """Take runs out of memory that only wait for answers, or are paused."""
     patience = max(SWEEP_S, engine.options.idle_after or 0.0)
     await trio.sleep(SWEEP_S)
     due = trio.current_time() - patience

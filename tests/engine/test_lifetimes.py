@@ -229,6 +229,31 @@ async def test_a_run_that_a_user_paused_stays_paused(is_clean: bool, autojump_cl
         assert (await again.result()).result in (1, 5)
 
 
+async def test_a_paused_run_leaves_memory_and_comes_back(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [sleeping]) as engine:
+        run = await started(engine, "sleeping", 1)
+        await run.pause()
+        await parked(engine)
+        assert (run.status, run.run_id in engine.held) == (RunStatus.PAUSED, True)
+        await trio.sleep(100)
+        assert run.status is RunStatus.PAUSED
+        await run.resume_in_place()
+        assert (await run.result()).result == 1
+
+
+async def test_a_paused_run_stays_in_memory_while_a_call_of_it_runs(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [sleeping]) as engine:
+        run = await started(engine, "sleeping", 50)
+        with trio.move_on_after(1):
+            await run.pause()
+        await trio.sleep(10)
+        assert engine.in_memory == 1
+        await parked(engine)
+        assert trio.current_time() > 50
+        await run.resume_in_place()
+        assert (await run.result()).result == 1
+
+
 async def test_a_pause_in_a_parked_run_holds_its_answers_back(autojump_clock: MockClock) -> None:
     store = MemoryStore()
     async with open_engine(store, [asking]) as engine:
@@ -282,6 +307,16 @@ async def test_no_more_runs_than_allowed_are_busy_and_all_come_in_turn(autojump_
             await run.result()
     assert (most, sorted(order)) == (2, list(range(7)))
     assert trio.current_time() == pytest.approx(4, abs=0.1)
+
+
+async def test_a_run_that_waits_for_a_person_takes_nobodys_turn(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [asking, sleeping], max_runs=1) as engine:
+        run = await engine.start("asking")
+        async with run.stream_events() as events:
+            await events.receive()
+            await asked(run)
+            assert (await (await engine.start("sleeping", 3)).result()).result == 1
+            assert engine.in_memory == 1
 
 
 async def test_a_run_that_cannot_be_loaded_gives_its_turn_to_the_next(autojump_clock: MockClock) -> None:
