@@ -193,7 +193,9 @@ def test_an_interrupt_in_a_step_ends_the_program_and_not_the_run() -> None:
 
         async def main(workflow: Workflow = workflow, store: MemoryStore = store) -> object:
             async with open_engine(store, [workflow]) as engine:
-                run = await engine.get("run") if await engine.runs() else await engine.start(workflow.name, run_id="run")
+                run = (
+                    await engine.get("run") if await engine.runs() else await engine.start(workflow.name, run_id="run")
+                )
                 return (await run.result()).result
 
         with pytest.raises(KeyboardInterrupt):
@@ -376,5 +378,3 @@ async def test_figures_add_up(autojump_clock: MockClock) -> None:
         await asked(run, "second?")
         figures = engine.statistics()
         assert (figures["emitted"], figures["pending"], figures["consumed"]) == (2 + 3, 2, 2)
-
-

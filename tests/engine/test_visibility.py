@@ -216,5 +216,3 @@ async def test_a_huge_state_is_not_written_again_at_the_end(autojump_clock: Mock
         assert stored.snapshot is middle
         assert len(middle or b"") > 500_000
         assert (await (await engine.get(run.run_id)).result()).result == 5
-
-
