@@ -3,6 +3,7 @@
 Called again with the same ``run_id`` after a crash it goes on where the run was; after its end it gives the result.
 """
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -46,7 +47,7 @@ async def run_durably(
         try:
             return await _live(workflow, stored, store, owner)
         finally:
-            with trio.move_on_after(LEASE_S, shield=True):
+            with trio.move_on_after(LEASE_S, shield=True), contextlib.suppress(StoreError):  # then the lease runs out
                 await store.release(owner)
 
 

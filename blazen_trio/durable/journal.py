@@ -36,8 +36,8 @@ from blazen_trio.core.effects import (
 )
 from blazen_trio.core.errors import EncodeError, StoreError
 from blazen_trio.core.events import InputRequestEvent
-from blazen_trio.core.messages import Message, StepFailed, StepSucceeded, StoreFailed, TimerFired
 from blazen_trio.core.machine import Machine
+from blazen_trio.core.messages import Message, StepFailed, StepSucceeded, StoreFailed, TimerFired
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
 from blazen_trio.durable.items import ItemCodec, header_of

@@ -12,7 +12,7 @@ Rules of this file:
 
 import copy
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -52,6 +52,7 @@ class HeldRun:
         error: why it stopped here.
         idle_since: on Trio's clock, since when it has only questions left.
         is_queued: it waits for its turn to come into memory.
+        readers: are told when the run is in memory next: whoever reads from the beginning must not come too late.
         users: who uses it in memory now.
     """
 
@@ -63,6 +64,7 @@ class HeldRun:
         "fence",
         "idle_since",
         "is_queued",
+        "readers",
         "run",
         "run_id",
         "runner",
@@ -82,6 +84,7 @@ class HeldRun:
         self.error: Exception | None = None
         self.idle_since: float | None = None
         self.is_queued = False
+        self.readers: list[Callable[[], None]] | None = None
         self.users = 0
         self._lock: trio.Lock | None = None
         self._gone: trio.Event | None = None
@@ -191,6 +194,9 @@ class HeldRun:
                     runner.stop_dispatch(interrupt=False)
                 self.runner, self.run, self.error, self.idle_since = runner, run, None, None
                 self.seen.state = runner.state
+                readers, self.readers = self.readers, None
+                for tell in readers or ():
+                    tell()
                 task_status.started()
                 await runner.wait_finished()
                 self._over(runner)

@@ -51,6 +51,8 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
         held = engine.held.get(run.run_id)
         if held is not None and held.runner is not None:
             self._follow(held)
+        elif held is not None:  # it is about to come into memory: then nothing of it is missed
+            held.readers = [*(held.readers or ()), lambda: self._follow(held)]
 
     async def receive(self) -> Event:
         """The next event, or a ``StreamGap``; a checkpoint."""

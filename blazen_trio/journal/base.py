@@ -99,8 +99,9 @@ def _usage(state: RunState, codec: Codec) -> Iterator[Plain]:
 def _taken(state: RunState) -> Iterator[Plain]:
     for call in state.running:
         taken = {} if call.record is None else call.record.taken
-        for event_class, entries in taken.items():
-            yield [format_id(call.id), event_class.event_type, len(entries)]
+        for event_class, entries in taken.items():  # in the snapshot those are back whose calls were not given up
+            back = sum(event_class in entry[0].recorded().collected for entry in entries)
+            yield [format_id(call.id), event_class.event_type, back]
 
 
 def _waiters(state: RunState) -> list[Waiter]:

@@ -8,7 +8,13 @@ from blazen_trio.codec import DecodeError, Plain, codec_of, from_msgpack, to_msg
 from blazen_trio.core.children import published
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.effects import Publish, StartStep
-from blazen_trio.core.errors import EventDecodeError, SnapshotMismatchError, StoreCorruptError
+from blazen_trio.core.errors import (
+    EventDecodeError,
+    SnapshotError,
+    SnapshotMismatchError,
+    StoreCorruptError,
+    StoreError,
+)
 from blazen_trio.core.messages import Message, RunResumed
 from blazen_trio.core.status import RunStatus
 from blazen_trio.journal.base import Live
@@ -64,23 +70,32 @@ class _Replay:
             self._root = Live(definition, restored.state)
             self._root.make_live(fields.value("live"), self._at)
             fields.end()
-        except (DecodeError, EventDecodeError, ValueError, KeyError) as error:
-            raise StoreCorruptError(f"its base cannot be read: {error}") from None
+        except (SnapshotError, StoreError):
+            raise
+        except EventDecodeError as error:
+            raise SnapshotMismatchError(f"its base: {error}") from None
+        except Exception as error:  # noqa: BLE001 - what was changed by hand may not fit together in any way
+            raise StoreCorruptError(f"its base cannot be read: {error!r}") from None
 
     def tell(self, row: bytes, number: int) -> None:
         """Let the machine take in the message of a row."""
         run_id = self._root.state.run_id
         try:
             self._tell(row)
+        except StoreCorruptError:
+            raise
         except EventDecodeError as error:
             raise SnapshotMismatchError(f"its journal, row {number}: {error}", run_id) from None
-        except (DecodeError, ValueError) as error:
-            problem = f"row {number} of its journal does not fit what is before it: {error}"
-            raise StoreCorruptError(problem, run_id) from None
+        except Exception as error:  # noqa: BLE001 - the machine is told what never happened to it
+            problem = f"row {number} of its journal does not fit what is before it: {error!r}"
+            raise SnapshotMismatchError(f"{problem}; was the workflow changed since?", run_id) from None
 
     def _tell(self, row: bytes) -> None:
         self._is_told = True
-        kind, path, attributes = read_row(row)
+        try:
+            kind, path, attributes = read_row(row)
+        except DecodeError as error:
+            raise StoreCorruptError(f"its journal holds what is no row: {error}", self._root.state.run_id) from None
         run = self._run(path)
         message = read_message(kind, attributes, run.reader)
         if isinstance(message, RunResumed) and not path:

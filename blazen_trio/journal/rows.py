@@ -52,7 +52,10 @@ class RowWriter:
         row: list[Plain] = [plan.kind, [format_id(each) for each in path]]
         for name, write in plan.writers:
             row.append(write(self, codec, getattr(message, name)))
-        return to_msgpack(row)
+        try:
+            return to_msgpack(row)
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise EncodeError(type(message).__name__, "journal", str(error)) from None
 
     def number(self, waiter: Waiter) -> int:
         """The number of a waiter."""
@@ -236,6 +239,17 @@ def _same(_writer: RowWriter, _codec: Codec, value: Any) -> Plain:
     return cast("Plain", value)
 
 
+def _write_text(_writer: RowWriter, _codec: Codec, text: Any) -> Plain:
+    if not isinstance(text, str):
+        raise EncodeError(type(text).__name__, "a name", "it must be a text")
+    return str(text)
+
+
+def _write_reason(_writer: RowWriter, _codec: Codec, reason: Any) -> Plain:
+    """Why a run was aborted; of an odd text as much as every store can keep."""
+    return None if reason is None else str(reason).encode("utf-8", "backslashreplace").decode()
+
+
 def _of(kind: type, *, is_optional: bool = False) -> Read:
     def read(_reader: RunReader, plain: Plain) -> Any:
         return None if is_optional and plain is None else checked(plain, cast("type[Any]", kind), "row")
@@ -288,7 +302,7 @@ Way: TypeAlias = tuple[Write, Read]
 _COUNT: Final[Way] = (_same, _of(int))
 _FLAG: Final[Way] = (_same, _of(bool))
 _NUMBER: Final[Way] = (_same, _read_number)
-_TEXT: Final[Way] = (_same, _of(str))
+_TEXT: Final[Way] = (_write_text, _of(str))
 
 _ATTRIBUTES: Final[Mapping[str, Way]] = {
     "at": _NUMBER,
@@ -303,7 +317,7 @@ _ATTRIBUTES: Final[Mapping[str, Way]] = {
     "jitter": _NUMBER,
     "key": _TEXT,
     "name": _TEXT,
-    "reason": (_same, _of(str, is_optional=True)),
+    "reason": (_write_reason, _of(str, is_optional=True)),
     "request_id": _TEXT,
     "response": (_write_value, _read_value),
     "rest": (_write_rest, _read_rest),

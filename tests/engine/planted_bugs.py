@@ -1,4 +1,4 @@
-"""Do the tests of engines catch bugs? Plants them, one at a time, each in a process of its own, and lets the tests look.
+"""Do the tests of engines catch bugs? Plants them, one at a time, each in a process of its own, and runs the tests.
 
 ``python -m tests.engine.planted_bugs`` prints a table and exits with 1 if a bug survives.
 """
@@ -10,13 +10,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from trio.lowlevel import checkpoint
 
 from blazen_trio.core.effects import Finish, Publish, StartStep
+from blazen_trio.core.events import InputRequestEvent
 from blazen_trio.core.messages import OnceRecorded, StateWritten
 from blazen_trio.durable import DurableRunner, Journal
 from blazen_trio.durable import journal as journal_module
 from blazen_trio.engine import commands as commands_module
 from blazen_trio.engine import engine as engine_module
+from blazen_trio.engine import opening
 from blazen_trio.engine.holding import HeldRun
 from blazen_trio.stores import memory
 
@@ -46,6 +49,12 @@ def around(owner: Any, name: str) -> Callable[[Callable[..., Any]], None]:
     return plant
 
 
+def replace(owner: Any, **replacements: Any) -> None:
+    """Put something else in the place of what a class or module has."""
+    for name, replacement in replacements.items():
+        setattr(owner, name, replacement)
+
+
 def does_not_wait(effect_type: type) -> None:
     """Effects of this class are carried out before their rows are saved."""
 
@@ -66,9 +75,9 @@ def is_not_written(message_type: type) -> None:
 @bug("a promise is given before it is saved")
 def _() -> None:
     async def wait_saved(_journal: Any) -> None:
-        await journal_module.checkpoint()
+        await checkpoint()
 
-    Journal.wait_saved = wait_saved  # type: ignore[method-assign]  # that is the bug
+    replace(Journal, wait_saved=wait_saved)
 
 
 @bug("a call starts before that is saved which led to it")
@@ -128,7 +137,8 @@ def _() -> None:
     @around(Journal, "_base")
     def _(inner: Any, journal: Any) -> bytes:
         folded.add(journal)
-        return inner(journal)
+        base: bytes = inner(journal)
+        return base
 
     @around(Journal, "_keep")
     def _(inner: Any, journal: Any, row: bytes, message: Any) -> None:
@@ -141,10 +151,10 @@ def _() -> None:
 def _() -> None:
     @asynccontextmanager
     async def unlocked(_held: Any) -> AsyncGenerator[None, None]:
-        await journal_module.checkpoint()
+        await checkpoint()
         yield
 
-    HeldRun._locked = unlocked  # type: ignore[method-assign]  # that is the bug
+    replace(HeldRun, _locked=unlocked)
 
 
 @bug("a run that was paused goes on when it is loaded")
@@ -177,7 +187,7 @@ def _() -> None:
         inner(journal, error)
         if is_first and root._stream is not None:
             root._stream._closed, root._stream.last_seq = False, root._stream.last_seq + 1
-            root._stream._records.append(Publish(root._stream.last_seq, 0.0, journal_module.InputRequestEvent("?")))
+            root._stream._records.append(Publish(root._stream.last_seq, 0.0, InputRequestEvent("?")))
             root._stream.close()
 
 
@@ -186,7 +196,7 @@ def _() -> None:
     def tell_resting(_journal: Any, machine: Any, message: Any) -> None:
         machine.handle(message)
 
-    Journal.tell_resting = tell_resting  # type: ignore[method-assign]  # that is the bug
+    replace(Journal, tell_resting=tell_resting)
 
 
 @bug("a command is forgotten although its run is stopped")
@@ -197,21 +207,19 @@ def _() -> None:
         await inner(engine)
         await engine.store.done([each.command_id for each in waiting])
 
-    from blazen_trio.engine import opening
-
-    opening.obey_commands = commands_module.obey_commands
+    replace(opening, obey_commands=commands_module.obey_commands)
 
 
 @bug("a run that was just made counts as paused")
 def _() -> None:
-    engine_module.begun = lambda snapshot: snapshot  # type: ignore[attr-defined]  # that is the bug
+    replace(engine_module, begun=lambda snapshot: snapshot)
 
 
 def catches(name: str) -> bool:
     """Whether the tests fail, in a process of their own; a test that hangs has failed."""
     command = [sys.executable, "-m", "tests.engine.planted_bugs", name]
     try:
-        return subprocess.run(command, capture_output=True, timeout=HANG_S, check=False).returncode == 1  # noqa: S603 - our own
+        return subprocess.run(command, capture_output=True, timeout=HANG_S, check=False).returncode == 1
     except subprocess.TimeoutExpired:
         return True
 
@@ -232,7 +240,8 @@ def main() -> int:
         is_caught = catches(name)
         is_right = is_caught != (name == NOTHING)
         survivors += not is_right
-        print(f"{'caught  ' if is_caught else 'survived'}  {'' if is_right else '<- '}{name}", flush=True)
+        sys.stdout.write(f"{'caught  ' if is_caught else 'survived'}  {'' if is_right else '<- '}{name}\n")
+        sys.stdout.flush()
     return min(survivors, 1)
 
 

@@ -34,12 +34,13 @@ def inner_workflow() -> Workflow:
         await trio.sleep(event.number % 2)
         if ctx.attempt == 1 and event.number % 2:
             raise OSError(event.number)
-        answer = await ctx.request_input(str(event.number)) if event.number % 3 == 0 else 0
+        answer: Any = await ctx.request_input(str(event.number)) if event.number % 3 == 0 else 0
         return Done(event.number + answer)
 
     @step
     async def finish(done: list[Done], ctx: Context) -> StopEvent:
-        return StopEvent({"number": sum(each.number for each in done) + ctx.state["from"]})
+        begun_at: Any = ctx.state["from"]
+        return StopEvent({"number": sum(each.number for each in done) + begun_at})
 
     return Workflow("inner", [begin, work, finish])
 

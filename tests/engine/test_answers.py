@@ -60,7 +60,7 @@ async def test_of_a_run_that_is_just_being_parked(idle_after: float | None, auto
         run = await engine.start("asking")
         request_id = await asked(run)
         store.hold()
-        while not store.waiting:
+        while not store.waiting:  # noqa: ASYNC110 - on a clock that jumps
             await trio.sleep(0.1)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run.respond_to_input, request_id, 1)

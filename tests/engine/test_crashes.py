@@ -38,6 +38,7 @@ def try_points(make: Callable[[], Program], count: int, seed: int) -> None:
             seed=chance.randrange(1_000_000),
             call=chance.randint(1, calls),
             happens=chance.random() < 0.5,
+            again=chance.randint(1, calls) if chance.random() < 0.3 else None,
             durability="step" if chance.random() < 0.7 else "group",
             is_read=chance.random() < 0.7,
         )

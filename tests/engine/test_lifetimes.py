@@ -22,6 +22,7 @@ from blazen_trio import (
     open_engine,
     step,
 )
+from blazen_trio.abc import RunRecord
 from blazen_trio.stores import MemoryStore
 from tests.engine.stories import Item, Note, asked, asking, parked, sleeping, started
 
@@ -137,13 +138,12 @@ async def test_who_waits_for_a_result_learns_that_the_engine_closes(autojump_clo
             await run.result()
         outcomes.append(caught.value)
 
-    async with trio.open_nursery() as nursery:
-        async with open_engine(MemoryStore(), [asking, sleeping]) as engine:
-            for name in ("asking", "sleeping"):
-                run = await engine.start(name, 1000)
-                nursery.start_soon(wait)
-                await trio.sleep(0.5)
-            await asked(await engine.get((await engine.runs(workflow="asking"))[0].run_id))
+    async with trio.open_nursery() as nursery, open_engine(MemoryStore(), [asking, sleeping]) as engine:
+        for name in ("asking", "sleeping"):
+            run = await engine.start(name, 1000)
+            nursery.start_soon(wait)
+            await trio.sleep(0.5)
+        await asked(await engine.get((await engine.runs(workflow="asking"))[0].run_id))
     assert len(outcomes) == 2
 
 
@@ -171,7 +171,7 @@ async def test_a_body_that_is_cancelled_does_not_wait_and_lets_go(autojump_clock
         assert (await (await engine.get(run.run_id)).result()).result == 1
 
 
-async def stored(store: MemoryStore, run_id: str):
+async def stored(store: MemoryStore, run_id: str) -> RunRecord:
     """A run's record."""
     async with store:
         return await store.info(run_id)
@@ -366,8 +366,9 @@ async def test_rows_of_a_changed_workflow_are_a_mismatch_or_damage_and_harm_nobo
 
 async def test_figures_add_up(autojump_clock: MockClock) -> None:
     async with open_engine(MemoryStore(), [asking, sleeping]) as engine:
-        for name in ("asking", "sleeping", "asking"):
-            run = await engine.start(name)
+        await engine.start("asking")
+        await engine.start("sleeping")
+        run = await engine.start("asking")
         for _ in range(30):
             figures = engine.statistics()
             ended = figures["finished"]

@@ -114,13 +114,12 @@ async def test_a_store_that_hangs_does_not_hang_the_program(autojump_clock: Mock
             await run.respond_to_input(request_id, 1)
         outcomes.append(caught.value)
 
-    async with trio.open_nursery() as nursery:
-        async with open_engine(store, [asking]) as engine:
-            run = await engine.start("asking")
-            request_id = await asked(run)
-            store.hold()
-            nursery.start_soon(answer)
-            await wait_all_tasks_blocked()
+    async with trio.open_nursery() as nursery, open_engine(store, [asking]) as engine:
+        run = await engine.start("asking")
+        request_id = await asked(run)
+        store.hold()
+        nursery.start_soon(answer)
+        await wait_all_tasks_blocked()
     assert trio.current_time() < 60
     assert len(outcomes) == 1
 

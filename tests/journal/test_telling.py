@@ -10,9 +10,9 @@ from blazen_trio.block import RunBlock
 from blazen_trio.core.children import queue_start
 from blazen_trio.core.state import new_state
 from blazen_trio.sub_workflow import start_event
+from tests.engine.programs import PROGRAMS as DURABLE
 from tests.journal.telling import Story, ToldRunner
 from tests.snapshots.interrupting import outcome_of, run_on_mock_clock
-from tests.engine.programs import PROGRAMS as DURABLE
 from tests.snapshots.programs import PROGRAMS, Program
 
 by_name = pytest.mark.parametrize("make", [*PROGRAMS, *DURABLE], ids=lambda make: make.__name__)

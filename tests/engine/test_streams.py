@@ -1,0 +1,156 @@
+"""The stream of a run, wherever the run is: numbers without hole or doubling."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from blazen_trio import (
+    Context,
+    EngineRun,
+    LifecycleEvent,
+    StartEvent,
+    StopEvent,
+    StoreError,
+    StreamGap,
+    Workflow,
+    open_engine,
+    step,
+)
+from blazen_trio.stores import MemoryStore
+from tests.engine.stories import Note, asked, asking, parked
+
+
+@step
+async def write_many(event: StartEvent, ctx: Context) -> StopEvent:
+    for number in range(event.data["count"]):
+        ctx.write_event_to_stream(Note(str(number)))
+        await trio.sleep(event.data["every_s"])
+    return StopEvent("end")
+
+
+def writing(stream_buffer: int = 100) -> Workflow:
+    return Workflow("writing", [write_many], events=[Note], stream_buffer=stream_buffer, publish_lifecycle=False)
+
+
+async def numbers(run: EngineRun, after: int = 0) -> list[int]:
+    async with run.stream_events(after) as events:
+        return [item.seq async for item in events.envelopes()]
+
+
+async def test_a_reader_follows_a_run_from_the_store_into_memory_and_out_again(autojump_clock: MockClock) -> None:
+    store, seen = MemoryStore(), list[int]()
+
+    async def read(run: EngineRun) -> None:
+        async with run.stream_events() as events:
+            async for item in events.envelopes():
+                seen.append(item.seq)
+
+    async with open_engine(store, [asking]) as engine:
+        run = await engine.start("asking")
+        await asked(run)
+        await parked(engine)
+    async with open_engine(store, [asking]) as engine, trio.open_nursery() as nursery:
+        run = await engine.get(run.run_id)
+        nursery.start_soon(read, run)
+        await trio.sleep(3)
+        assert seen == [1, 2]
+        await run.respond_to_input(await asked(run), 1)
+        await trio.sleep(5)
+        await run.respond_to_input(await asked(run, "second?"), 2)
+    assert seen == list(range(1, len(seen) + 1))
+    assert len(seen) > 5
+
+
+async def test_a_run_of_another_engine_is_read_through_the_store(autojump_clock: MockClock) -> None:
+    store = MemoryStore()
+    async with open_engine(store, [writing()]) as one, open_engine(store, [writing()]) as other:
+        run = await one.start("writing", {"count": 20, "every_s": 0.1})
+        assert await numbers(await other.get(run.run_id)) == list(range(1, 22))
+        assert await numbers(run, after=15) == list(range(16, 22))
+
+
+async def test_what_is_kept_no_more_is_one_gap_here_and_elsewhere(autojump_clock: MockClock) -> None:
+    store = MemoryStore()
+    async with open_engine(store, [writing(10)]) as one, open_engine(store, [writing(10)]) as other:
+        run = await one.start("writing", {"count": 50, "every_s": 0.1})
+        await trio.sleep(2.05)
+        here, there = run.stream_events(types=StopEvent), (await other.get(run.run_id)).stream_events(types=StopEvent)
+        async with here, there:
+            for events in (here, there):
+                gap = await events.receive()
+                assert isinstance(gap, StreamGap)
+                assert (gap.missed, events.position) == (11, 11)
+            assert await here.receive() == StopEvent("end")
+        assert await numbers(run) == list(range(42, 52))
+
+
+async def test_a_lossless_reader_holds_the_run_and_misses_nothing(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [chain_of_notes()]) as engine:
+        run = await engine.start("chain")
+        seen = list[int]()
+        async with run.stream_events(lossless=True, types=Note) as events:
+            async for item in events.envelopes():
+                seen.append(item.seq)
+                await trio.sleep(0.1)
+    assert len(seen) == 100
+    assert seen == sorted(set(seen))
+
+
+def chain_of_notes() -> Workflow:
+    class Next(Note):
+        """One more."""
+
+    @step
+    async def begin(event: StartEvent) -> Next:
+        return Next("0")
+
+    @step
+    async def go_on(event: Next, ctx: Context) -> Next | StopEvent:
+        number = int(event.text)
+        ctx.write_event_to_stream(Note(event.text))
+        return Next(str(number + 1)) if number < 99 else StopEvent()
+
+    return Workflow("chain", [begin, go_on], events=[Note], stream_buffer=20, publish_lifecycle=False)
+
+
+async def test_lifecycle_events_are_numbered_only_while_somebody_reads(autojump_clock: MockClock) -> None:
+    store = MemoryStore()
+    async with open_engine(store, [asking]) as engine:
+        run = await engine.start("asking")
+        await asked(run)
+        async with run.stream_events(types=LifecycleEvent):
+            await run.respond_to_input(await asked(run), 1)
+            await asked(run, "second?")
+        await run.respond_to_input(await asked(run, "second?"), 2)
+        await run.result()
+        async with run.stream_events() as events:
+            items = [item async for item in events.envelopes()]
+    assert [item.seq for item in items] == list(range(1, len(items) + 1))
+    assert isinstance(items[-1].event, StopEvent)
+    assert any(isinstance(item.event, LifecycleEvent) for item in items)
+
+
+async def test_a_reader_learns_that_the_engine_closes(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery, open_engine(MemoryStore(), [asking]) as engine:
+        run = await engine.start("asking")
+
+        async def read() -> None:
+            with pytest.raises(StoreError, match="closed"):
+                await numbers(run)
+
+        nursery.start_soon(read)
+        await asked(run)
+        await trio.sleep(3)
+        assert engine.in_memory == 1  # somebody reads
+
+
+async def test_a_subscription_that_is_closed_gives_nothing_more(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [asking]) as engine:
+        run = await engine.start("asking")
+        await asked(run)
+        events = run.stream_events()
+        await events.receive()
+        await events.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            await events.receive()
+        await parked(engine)
