@@ -27,6 +27,9 @@ The house, from the street to the cellar (imports point downwards only; ``docs/d
 ================  ==================================================================================================
 """
 
+import importlib
+import typing
+
 from blazen_trio.context import Context as Context
 from blazen_trio.context import EventChannel as EventChannel
 from blazen_trio.core.description import Edge as Edge
@@ -87,10 +90,6 @@ from blazen_trio.core.status import RunStatus as RunStatus
 from blazen_trio.core.steps import Step as Step
 from blazen_trio.core.steps import step as step
 from blazen_trio.core.usage import TokenUsage as TokenUsage
-from blazen_trio.engine import Engine as Engine
-from blazen_trio.engine import EngineRun as EngineRun
-from blazen_trio.engine import RunInfo as RunInfo
-from blazen_trio.engine import open_engine as open_engine
 from blazen_trio.parallel import parallel_step as parallel_step
 from blazen_trio.run import WorkflowResult as WorkflowResult
 from blazen_trio.run import WorkflowRun as WorkflowRun
@@ -102,10 +101,38 @@ from blazen_trio.session_refs import SessionPausePolicy as SessionPausePolicy
 from blazen_trio.session_refs import SessionRefRegistry as SessionRefRegistry
 from blazen_trio.session_refs import SessionRefSerializable as SessionRefSerializable
 from blazen_trio.snapshot import WorkflowSnapshot as WorkflowSnapshot
-from blazen_trio.stores import MemoryStore as MemoryStore
-from blazen_trio.stores import SqliteStore as SqliteStore
 from blazen_trio.stream import EventSubscription as EventSubscription
 from blazen_trio.values import State as State
 from blazen_trio.workflow import Workflow as Workflow
+
+if typing.TYPE_CHECKING:
+    from blazen_trio.engine import Engine as Engine
+    from blazen_trio.engine import EngineRun as EngineRun
+    from blazen_trio.engine import RunInfo as RunInfo
+    from blazen_trio.engine import open_engine as open_engine
+    from blazen_trio.stores import MemoryStore as MemoryStore
+    from blazen_trio.stores import SqliteStore as SqliteStore
+
+_WHEN_ASKED_FOR = {
+    "Engine": "blazen_trio.engine",
+    "EngineRun": "blazen_trio.engine",
+    "MemoryStore": "blazen_trio.stores",
+    "RunInfo": "blazen_trio.engine",
+    "SqliteStore": "blazen_trio.stores",
+    "open_engine": "blazen_trio.engine",
+}
+"""What is imported when it is asked for: a program without durable runs need not load engines and SQLite."""
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in _WHEN_ASKED_FOR:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_WHEN_ASKED_FOR[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHEN_ASKED_FOR})
+
 
 __version__ = "0.1.0"

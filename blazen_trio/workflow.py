@@ -1,12 +1,11 @@
 """``Workflow``: steps and options, checked when it is built; it makes runs."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import attrs
 import trio
 
-from blazen_trio.abc import Store
 from blazen_trio.block import RunBlock
 from blazen_trio.codec import Codec, codec_of
 from blazen_trio.core.definition import OptionKeywords, WorkflowDefinition, WorkflowOptions
@@ -17,10 +16,12 @@ from blazen_trio.run import WorkflowResult
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.runner import Runner
 from blazen_trio.session_refs.saving import Deserializers
-from blazen_trio.single_run import run_durably
 from blazen_trio.snapshot import WorkflowSnapshot, restore
 from blazen_trio.sub_workflow import EventClasses, InputMapper, OutputMapper, start_event, sub_workflow_step
 from blazen_trio.worker import let_interrupt
+
+if TYPE_CHECKING:
+    from blazen_trio.abc import Store
 
 
 class Workflow(WorkflowDefinition):
@@ -58,7 +59,7 @@ class Workflow(WorkflowDefinition):
         input: object = None,
         *,
         metadata: Mapping[str, Any] | None = None,
-        store: Store | None = None,
+        store: "Store | None" = None,
         run_id: str | None = None,
     ) -> WorkflowResult:
         """Run to the end; a checkpoint.
@@ -79,6 +80,8 @@ class Workflow(WorkflowDefinition):
             WorkflowError: why the run failed; exactly one exception, never a group.
         """
         if store is not None:
+            from blazen_trio.single_run import run_durably  # noqa: PLC0415 - most programs have no use for journals
+
             return await run_durably(self, start_event(input), dict(metadata or {}), store, run_id)
         if run_id is not None:
             raise TypeError("run_id= is the id of a run in a store: give store=, too")

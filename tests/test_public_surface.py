@@ -107,7 +107,7 @@ def exported() -> dict[str, object]:
     """The public names as a user's `dir()` shows them, without the submodules that importing left behind."""
     return {
         name: value
-        for name, value in vars(blazen_trio).items()
+        for name, value in ((name, getattr(blazen_trio, name)) for name in dir(blazen_trio))
         if not name.startswith("_") and not isinstance(value, ModuleType)
     }
 

@@ -121,7 +121,7 @@ def _go_on(machine: Dispatcher) -> None:
 def _release_waits(machine: Dispatcher) -> None:
     """Give answers and events that came meanwhile to the calls that still wait for them."""
     state = machine.state
-    held, state.held_wakes = state.held_wakes, {}
+    held, state.held_wakes = state.held_wakes or {}, None
     for call, wake in held.values():
         if call in state.running and call.asks:
             machine.unpark(call, is_question=True)

@@ -55,7 +55,8 @@ def input_requested(machine: Dispatcher, message: InputRequested) -> None:
 def input_withdrawn(machine: Dispatcher, message: InputWithdrawn) -> None:
     """The call does not want to know any more."""
     state = machine.state
-    question, held = state.questions.get(message.request_id), state.held_wakes.pop(message.request_id, None)
+    question = state.questions.get(message.request_id)
+    held = (state.held_wakes or {}).pop(message.request_id, None)
     asker = held[0] if question is None and held is not None else question and question.call
     if asker is not message.call or state.outcome is not None:
         return
@@ -128,7 +129,7 @@ def _wake(machine: Dispatcher, question: Question, message: InputAnswered) -> No
         return
     wake = WakeTask(question.token, message.response)
     if machine.state.status is RunStatus.PAUSED:
-        machine.state.held_wakes[message.request_id] = (call, wake)
+        machine.state.hold_wake(message.request_id, call, wake)
         return
     machine.unpark(call, is_question=True)
     machine.effects.append(wake)

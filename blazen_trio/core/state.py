@@ -118,7 +118,7 @@ class RunState:
     timers: dict[Call, float] = attrs.Factory(dict)
     queue: list[Emission] = attrs.Factory(list)
     queued: int = 0
-    held_wakes: dict[str, tuple[Call, WakeTask]] = attrs.Factory(dict)
+    held_wakes: dict[str, tuple[Call, WakeTask]] | None = None
     questions: dict[str, Question] = attrs.Factory(dict)
     answered: dict[str, object] = attrs.Factory(dict)
     asks: int = 0
@@ -164,6 +164,11 @@ class RunState:
         self.asks += 1
         if self.nesting is not None:
             self.nesting.asked[question.event.request_id] = None
+
+    def hold_wake(self, request_id: str, call: Call, wake: WakeTask) -> None:
+        """Wake a task of this call when the run goes on: its question was answered in a pause."""
+        self.held_wakes = self.held_wakes or {}
+        self.held_wakes[request_id] = (call, wake)
 
     def close_question(self, request_id: str) -> Question:
         """Nobody needs to answer it any more; there must be one."""

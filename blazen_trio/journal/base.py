@@ -116,7 +116,7 @@ def _asking(state: RunState) -> Iterator[Plain]:
 
 def _held(state: RunState) -> Iterator[Plain]:
     """Answers that wait for the end of a pause; one whose call was interrupted since is in that call's record."""
-    for request_id, (call, _) in state.held_wakes.items():
+    for request_id, (call, _) in (state.held_wakes or {}).items():
         if call in state.running:
             yield [request_id, format_id(call.id)]
 
@@ -251,7 +251,7 @@ class Live:
 
     def _hold(self, request_id: Plain, call_id: Plain) -> None:
         name, call = checked(request_id, str, "held"), self._call(call_id)
-        self.state.held_wakes[name] = (call, WakeTask(NOBODY, self.state.answered[name]))
+        self.state.hold_wake(name, call, WakeTask(NOBODY, self.state.answered[name]))
         self.machine.park(call, is_question=True)
 
     def _child(self, call_id: Plain, waits: Plain, live: Plain, *, at: float) -> None:
