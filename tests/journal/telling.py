@@ -73,7 +73,10 @@ def _forget_times(children: dict[str, Any]) -> None:
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items() if key not in {"late", "session_refs"}}
+        kept = {key: _rounded(each) for key, each in value.items() if key not in {"late", "session_refs"}}
+        if "collectors" in kept:  # buffers in the order in which they were first used: nobody can see it
+            kept["collectors"].sort(key=lambda each: (each["step"], each["event_type"]))
+        return kept
     if isinstance(value, list):
         return [_rounded(each) for each in value]
     return round(value, 6) if isinstance(value, float) else value
