@@ -127,6 +127,7 @@ class EngineRun:
                 await held.wait_over()
                 self._last_seen = held.seen
             if not self.status.is_end or self._last_seen.state is None:
+                self._engine.check_open()  # its store may be closed by now
                 await self._look_for_end()
             state = self._last_seen.state
             if self.status.is_end and state is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.lowlevel import checkpoint
 
+from blazen_trio.core.errors import StoreError
 from blazen_trio.core.events import Event, StreamGap
 from blazen_trio.core.publication import MissedEvents, StreamItem
 from blazen_trio.durable.items import ItemCodec
@@ -92,7 +93,11 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
 
     async def _read_stored(self) -> bool:
         """Read what the store has behind this position; false if there is nothing."""
-        page = await self._engine.store.read_stream(self._run.run_id, after=self.position, limit=PAGE)
+        try:
+            page = await self._engine.store.read_stream(self._run.run_id, after=self.position, limit=PAGE)
+        except StoreError:
+            self._engine.check_open()  # then the store is closed, too
+            raise
         if self.position < page.floor:
             missed = page.floor - self.position
             self._items.append(MissedEvents(page.floor, missed, self._engine.committer.now()).envelope())
