@@ -77,18 +77,18 @@ class HeldRun:
     )
 
     def __init__(self, engine: "Engine", workflow: Workflow, run_id: str, fence: int) -> None:
-        self.engine = engine
-        self.workflow = workflow
-        self.run_id = run_id
-        self.fence = fence
-        self.seen = Seen()
+        self.engine: Engine = engine
+        self.workflow: Workflow = workflow
+        self.run_id: str = run_id
+        self.fence: int = fence
+        self.seen: Seen = Seen()
         self.runner: DurableRunner | None = None
         self.run: WorkflowRun | None = None
         self.error: Exception | None = None
         self.idle_since: float | None = None
-        self.is_queued = False
+        self.is_queued: bool = False
         self.readers: list[Callable[[], None]] | None = None
-        self.users = 0
+        self.users: int = 0
         self._lock: trio.Lock | None = None
         self._gone: trio.Event | None = None
 
