@@ -272,7 +272,7 @@ class Engine:
             yield run
         except WorkflowError:  # a refusal tells what the run is like: nobody is told what a crash could undo
             if held is not None and held.runner is not None:
-                await held.runner.wait_saved()
+                await held.runner.wait_saved()  # noqa: ASYNC120 - who is cancelled is told nothing at all
             raise
         finally:
             if held is not None:

@@ -94,7 +94,7 @@ async def open_engine(
                         nursery.start_soon(_again_and_again, work, engine)
                     yield engine
                 finally:
-                    await _close(engine)
+                    await _close(engine)  # noqa: ASYNC102 - it shields what must be done, with a deadline
         except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
             raise alone(error) from None  # noqa: ASYNC104 - what was raised in the nursery, without its group
 
@@ -177,7 +177,7 @@ async def _close(engine: Engine) -> None:
 
 
 async def _drain(held: list[HeldRun]) -> None:
-    with trio.move_on_after(DRAIN_S):
+    with trio.move_on_after(DRAIN_S):  # noqa: ASYNC912 - if all are quiet there is nothing to cancel
         while not all(each.is_quiet for each in held):  # noqa: ASYNC110 - calls end in many ways; this is not for long
             await trio.sleep(_LOOK_SOON_S)
 

@@ -133,10 +133,10 @@ class Live:
     """
 
     def __init__(self, definition: WorkflowDefinition, state: RunState) -> None:
-        self.definition = definition
-        self.state = state
-        self.machine = Machine(definition, state)
-        self.reader = RunReader(codec_of(definition), {call.id: call for call in state.timers})
+        self.definition: WorkflowDefinition = definition
+        self.state: RunState = state
+        self.machine: Machine = Machine(definition, state)
+        self.reader: RunReader = RunReader(codec_of(definition), {call.id: call for call in state.timers})
         self.children: dict[int, Live] = {}
 
     def begin_anew(self) -> None:
