@@ -303,9 +303,11 @@ class Engine:
         if held is not None:
             return held
         record = await self.store.info(run_id)
-        self.workflow(record.workflow_name)
         if record.header.is_finished:
             raise RunClosedError(verb, record.header.status, run_id)
+        if record.workflow_name not in self.workflows and record.owner is not None:
+            return None  # to leave word for the other one needs no workflow
+        self.workflow(record.workflow_name)
         taken = await self.claim(Wanted(run_id=run_id, labels=self.options.labels), 1)
         return taken[0] if taken else self.held.get(run_id)
 

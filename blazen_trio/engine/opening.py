@@ -60,7 +60,8 @@ async def open_engine(
     Args:
         store: opened and closed with the engine, unless it is open already.
         workflows: those whose runs it starts and goes on with; names must differ.
-        recover: go on at once with runs that were running when their engine ended.
+        recover: go on with runs that nobody holds and that have something to do: at once, and with those of engines that
+            end later. Without, it takes only runs that it is asked for by their ids.
         durability: ``"step"``: a call starts when that is on disk which led to it, so a crash repeats only calls that
             were running. ``"group"``: calls may be a commit ahead of the disk, and a crash repeats those; take it for
             steps that are quick and may be repeated. Either way nothing leaves the process before it is on disk.
@@ -103,10 +104,12 @@ async def open_engine(
 
 
 async def _take_over(engine: Engine) -> None:
-    """Take the runs that nobody holds and that have something to do."""
-    statuses = [RunStatus.RUNNING.value] if engine.options.recover else []
+    """Take the runs that nobody holds and that have something to do; none without ``recover``."""
+    if not engine.options.recover:
+        await trio.lowlevel.checkpoint()
+        return
     for wanted in (
-        Wanted(statuses=statuses, labels=engine.options.labels),
+        Wanted(statuses=[RunStatus.RUNNING.value], labels=engine.options.labels),
         Wanted(wake_before=time.time(), labels=engine.options.labels),
     ):
         while claimed := await engine.claim(wanted, CLAIMED_AT_ONCE):

@@ -22,7 +22,7 @@ from blazen_trio import (
     open_engine,
     step,
 )
-from blazen_trio.abc import RunRecord
+from blazen_trio.abc import Command, RunRecord
 from blazen_trio.stores import MemoryStore
 from tests.engine.stories import Item, Note, asked, asking, parked, sleeping, started
 
@@ -352,6 +352,30 @@ async def test_another_engine_takes_over_what_one_let_go_of(autojump_clock: Mock
         async with open_engine(store, [sleeping]) as one:
             run = await started(one, "sleeping", 100)
         assert (await (await other.get(run.run_id)).result()).result == 1
+
+
+async def test_an_engine_that_shall_not_recover_takes_only_what_it_is_asked_for(autojump_clock: MockClock) -> None:
+    store = MemoryStore()
+    async with store, open_engine(store, [sleeping]) as one:
+        run = await started(one, "sleeping", 100)
+    async with store:
+        await store.send(Command(run.run_id, "word", "resume", b"\x90"))  # nobody holds the run, and word waits for it
+        async with open_engine(store, [sleeping], recover=False) as engine:
+            await trio.sleep(1000)
+            assert engine.statistics()["held"] == 0
+            await engine.resume(run.run_id)
+            assert (await (await engine.get(run.run_id)).result()).result == 1
+
+
+async def test_word_can_be_left_by_an_engine_that_does_not_know_the_workflow(autojump_clock: MockClock) -> None:
+    store = MemoryStore()
+    async with open_engine(store, [sleeping]) as one, open_engine(store, [asking]) as other:
+        run = await started(one, "sleeping", 100)
+        await other.abort(run.run_id, "said from afar")
+        with pytest.raises(WorkflowAbortedError, match="said from afar"):
+            await run.result()
+        with pytest.raises(ValueError, match="no workflow 'sleeping'"):
+            await other.get(run.run_id)
 
 
 # --- Workflows that changed -------------------------------------------------------------------------------------------
