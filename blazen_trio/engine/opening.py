@@ -60,7 +60,7 @@ async def open_engine(
     Args:
         store: opened and closed with the engine, unless it is open already.
         workflows: those whose runs it starts and goes on with; names must differ.
-        recover: go on with runs that nobody holds and that have something to do: at once, and with those of engines that
+        recover: go on with runs that nobody holds and that have something to do: now, and with those of engines that
             end later. Without, it takes only runs that it is asked for by their ids.
         durability: ``"step"``: a call starts when that is on disk which led to it, so a crash repeats only calls that
             were running. ``"group"``: calls may be a commit ahead of the disk, and a crash repeats those; take it for
