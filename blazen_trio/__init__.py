@@ -15,8 +15,9 @@ The house, from the street to the cellar (imports point downwards only; ``docs/d
 ``run``           ``WorkflowRun``: the handle of a run; with ``block`` (what it lives in), ``endings`` (what waiters
                   get), ``send_channel``, ``run_ids``
 ``journal``       messages as rows, and a run told again from them
-``runner``        carries out what the machine decides, on Trio; with ``worker`` (runs calls), ``timers``, ``tokens``,
-                  ``threads``, ``slices``, ``parking``, ``failures``, ``groups``
+``runner``        carries out what the machine decides, on Trio; with ``door`` (how it is told), ``parts`` (stream and
+                  the like), ``worker`` (runs calls), ``timers``, ``tokens``, ``threads``, ``slices``, ``parking``,
+                  ``failures``, ``groups``
 ``context``       ``Context``: what a step can do; with ``values`` (``ctx.state``)
 ``stream``        the broadcast of a run: one ring, a position per reader
 ``snapshot``      a run's whole condition outside of its process

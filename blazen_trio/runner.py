@@ -1,22 +1,18 @@
 """The runner: carries out what the machine decides, on Trio. It has one nursery per run and decides nothing itself.
 
-* ``feed`` is the one door: synchronous, so atomic under Trio. Whatever happens to a run goes through it as a message,
-  and the effects are carried out before anything else can happen.
-* User code is never called from ``feed`` or from an effect; it runs in workers.
-* ``post`` is ``feed`` for everybody but workers: it wakes a worker if there is work now, and gives back the machine's
-  reply.
+* What happens comes in by the ``door``; what most runs never need is in ``parts``.
+* User code is never called from an effect; it runs in workers.
 """
 
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import Context, copy_context
-from threading import RLock, get_ident
 from typing import Any, ClassVar, Final
 
 import trio
-from trio.lowlevel import ParkingLot, current_clock, enable_ki_protection, reschedule
+from trio.lowlevel import ParkingLot, reschedule
 
 from blazen_trio.codec import Codec
 from blazen_trio.core.calls import Call, Lane
@@ -25,7 +21,6 @@ from blazen_trio.core.effects import (
     CancelCalls,
     CancelTimer,
     ClearDeadline,
-    Effect,
     Finish,
     OfferEvent,
     Publish,
@@ -45,10 +40,7 @@ from blazen_trio.core.machine import Machine
 from blazen_trio.core.messages import (
     AbortRequested,
     DeadlinePassed,
-    DispatchHeld,
-    DispatchReleased,
     Message,
-    ObservationChanged,
     PauseRequested,
     ResumeRequested,
     SlotGranted,
@@ -58,11 +50,11 @@ from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
 from blazen_trio.groups import is_passing
 from blazen_trio.parking import Parking
-from blazen_trio.session_refs import RefLifetime, SessionRefRegistry
+from blazen_trio.parts import Parts
+from blazen_trio.session_refs import RefLifetime
 from blazen_trio.slices import Slice, current_slice
 from blazen_trio.snapshot import WorkflowSnapshot, take
-from blazen_trio.stream import EventSubscription, EventTypes, Stream
-from blazen_trio.timers import Timer, Timers
+from blazen_trio.timers import Timer
 from blazen_trio.tokens import Tokens
 from blazen_trio.worker import END, INTERRUPT, Worker
 
@@ -71,15 +63,11 @@ GRACE_S: Final = 5.0
 
 logger: Final = logging.getLogger("blazen_trio")
 
-_making: Final = RLock()
-"""Held while the registry of a run's session refs is made: two threads would make two."""
 
-
-class Runner:
+class Runner(Parts):
     """One run on Trio.
 
     Attributes:
-        is_over: the run has ended, and everything that the end orders was done.
         ready: calls that were started and wait for a worker; bounded by the limits of the steps.
         armed: the follower: a worker that is scheduled and will take the next call.
         has_worker_scopes: each worker has a cancel scope of its own. A run without a handle and without step time-outs
@@ -87,48 +75,25 @@ class Runner:
             cancelled.
         outer_deadline: when the caller's own scopes end the run.
         idle: workers that wait for a call, the last to come in front.
-        thread: the thread of Trio, which alone may touch the run.
         variables: the context variables that every call begins with: those of the task that started the run.
-        owns_session_refs: the registry of session refs is the run's own; else that of a run around it.
     """
 
     __slots__ = (
-        "_answer",
         "_call_timers",
         "_deadline",
         "_ended",
         "_grace",
-        "_is_doing_later",
-        "_later",
-        "_live",
-        "_metadata",
         "_quiet",
         "_room",
-        "_seq_before",
-        "_session",
-        "_session_refs",
-        "_stream",
-        "_timers",
         "_tokens",
         "_waiting",
         "armed",
-        "blocked_senders",
-        "clock",
-        "codec",
-        "decide",
-        "definition",
         "has_worker_scopes",
         "idle",
-        "is_over",
-        "machine",
         "nursery",
         "outer_deadline",
-        "owns_session_refs",
         "ready",
-        "run_id",
         "slice",
-        "state",
-        "thread",
         "variables",
         "workers",
     )
@@ -136,97 +101,30 @@ class Runner:
     def __init__(
         self, definition: WorkflowDefinition, state: RunState, codec: Codec, metadata: dict[str, Any] | None
     ) -> None:
-        self.definition: WorkflowDefinition = definition
-        self.state: RunState = state
-        self.codec: Codec = codec
-        self.run_id: str = state.run_id
-        self._metadata: dict[str, Any] | None = metadata
-        self._session: dict[str, Any] | None = None
-        self._session_refs: SessionRefRegistry | None = None
-        self.owns_session_refs: bool = True
-        self.machine: Machine = Machine(definition, state)
-        self.decide: Callable[[Message], list[Effect]] = self.decider(self.machine)
-        self.clock: Callable[[], float] = current_clock().current_time
+        super().__init__(definition, state, codec, metadata)
         self.slice: Slice = current_slice()
         self.variables: Context = copy_context()
-        self.thread: int = get_ident()
         self.ready: deque[Call] | None = None
         self.workers: dict[Worker, None] = {}
         self.idle: list[Worker] = []
         self.armed: Worker | None = None
         self.nursery: trio.Nursery | None = None
-        self.is_over: bool = False
         self._waiting: list[Parking] | None = None
         self.has_worker_scopes: bool = state.is_attended or definition.has_timeouts
         self.outer_deadline: float = math.inf
-        self.blocked_senders: int = 0
         self._ended: trio.Event | None = None
         self._quiet: ParkingLot | None = None
         self._room: ParkingLot | None = None
         self._grace: Timer | None = None
         self._tokens: Tokens | None = None
-        self._stream: Stream | None = None
-        self._seq_before: int = state.seq
-        self._timers: Timers | None = None
         self._call_timers: dict[Call, Timer] | None = None
         self._deadline: Timer | None = None
-        self._later: list[Callable[[], None]] = []
-        self._is_doing_later = False
-        self._answer: Reply | Reject | None = None
-        self._live: dict[RunState, Runner] | None = None
 
     child_type: ClassVar[Any] = None
     """What runs inside this one are run by, if not by a ``ChildRunner``."""
 
     is_durable: ClassVar[bool] = False
     """Whether what happens is saved before anybody sees it."""
-
-    def decider(self, machine: Machine) -> Callable[[Message], list[Effect]]:
-        """What decides for this run, and for those inside it: their machines."""
-        return machine.handle
-
-    # --- The door -----------------------------------------------------------------------------------------------------
-
-    @enable_ki_protection
-    def feed(self, message: Message) -> None:
-        """Tell the machine what happened and carry out what it decides."""
-        self.carry_out(self.decide(message))
-
-    def carry_out(self, effects: Iterable[Effect]) -> None:
-        """Do what the machine decided, in order."""
-        perform = self.PERFORM
-        for effect in effects:
-            perform[effect.__class__](self, effect)
-        if self._later:
-            self._do_later()
-        if self.blocked_senders:
-            self.admit_senders()
-
-    @enable_ki_protection
-    def post(self, message: Message) -> Any:
-        """``feed``, with a worker for what is ready now. Gives the machine's reply; raises what it rejects."""
-        self.feed(message)
-        answer, self._answer = self._answer, None
-        self.arm_if_needed()
-        if answer is None:
-            return None
-        if isinstance(answer, Reject):
-            raise answer.error
-        return answer.value
-
-    def later(self, action: Callable[[], None]) -> None:
-        """Do something that may feed, after the effects at hand."""
-        self._later.append(action)
-
-    def _do_later(self) -> None:
-        if self._is_doing_later:  # then the loop that runs already does it, not one on top of it
-            return
-        self._is_doing_later = True
-        try:
-            while self._later:
-                self._later.pop(0)()
-        finally:
-            self._is_doing_later = False
 
     # --- Workers and tasks --------------------------------------------------------------------------------------------
 
@@ -346,31 +244,6 @@ class Runner:
         """The runner of the run around all others: it has the stream, the session refs and the handle."""
         return self
 
-    @property
-    def live(self) -> dict["RunState", "Runner"]:
-        """By their states, the runners of the runs inside this one, at any depth, that are in their calls now."""
-        if self._live is None:
-            self._live = {}
-        return self._live
-
-    @property
-    def path(self) -> tuple[int, ...]:
-        """The ids of the calls around this run, from the outside in."""
-        return ()
-
-    def is_observed_in(self, state: RunState) -> bool:
-        """Whether lifecycle events of this run, or of one inside it, are made now."""
-        runner = self if state is self.state else (self._live or {}).get(state)
-        return runner is not None and runner.machine.is_observed
-
-    @property
-    def is_observed(self) -> bool:
-        """Whether somebody reads the run's stream."""
-        return self._stream is not None and self._stream.statistics().subscribers > 0
-
-    def _live_ones(self) -> "tuple[Runner, ...]":
-        return () if self._live is None else tuple(self._live.values())
-
     def _tell_run(self, effect: TellRun) -> None:
         runner = self.live.get(effect.run)
         if runner is not None:
@@ -385,96 +258,12 @@ class Runner:
     def _tell_rest(self, effect: TellRest) -> None:
         """There is a run around this one only for the runner of a child."""
 
-    # --- Parts that most runs never need ------------------------------------------------------------------------------
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What the caller gave the run to know."""
-        if self._metadata is None:
-            self._metadata = {}
-        return self._metadata
-
-    @property
-    def session(self) -> dict[str, Any]:
-        """Live objects of the run, by name."""
-        if self._session is None:
-            self._session = {}
-        return self._session
-
-    @property
-    def stream(self) -> Stream:
-        """The run's stream, made when first needed."""
-        if self._stream is None:
-            self._stream = Stream(
-                self.definition.options.stream_buffer,
-                last_seq=self._seq_before,
-                on_observed=self._on_observed,
-                on_held=self._on_held,
-            )
-            if self.is_over:
-                self._stream.close()
-        return self._stream
-
-    @property
-    def timers(self) -> Timers:
-        """The run's timers, made when first needed."""
-        if self._timers is None:
-            self._timers = Timers(self.start_task)
-        return self._timers
-
     @property
     def tokens(self) -> Tokens:
         """The tokens of limiters that calls hold."""
         if self._tokens is None:
             self._tokens = Tokens(self)
         return self._tokens
-
-    @property
-    @enable_ki_protection  # else Ctrl-C might leave the lock behind, locked
-    def session_refs(self) -> SessionRefRegistry:
-        """The run's session refs, made when first needed; steps in threads may be the first."""
-        if self._session_refs is None:
-            with _making:
-                if self._session_refs is None:
-                    self._session_refs = SessionRefRegistry(self.definition.options.max_session_refs)
-        return self._session_refs
-
-    def use_session_refs(self, registry: SessionRefRegistry, *, is_owner: bool) -> None:
-        """Work with the refs of a snapshot, which the run then owns, or with those of a run around it."""
-        self._session_refs = registry
-        self.owns_session_refs = is_owner
-
-    def purge_session_refs(self, *lifetimes: RefLifetime) -> None:
-        """Forget the refs of these lifetimes, if they are the run's own."""
-        if self._session_refs is not None and self.owns_session_refs:
-            self._session_refs.purge(*lifetimes)
-
-    def _on_observed(self, is_observed: bool) -> None:  # noqa: FBT001 - a callback with one argument
-        for runner in (self, *self._live_ones()):
-            runner.observe(is_observed=is_observed)
-
-    def observe(self, *, is_observed: bool) -> None:
-        """Somebody began to read the stream, or the last one went."""
-        if is_observed is not self.machine.is_observed:
-            self.post(ObservationChanged(is_observed))
-
-    def _on_held(self, is_held: bool) -> None:  # noqa: FBT001 - a callback with one argument
-        if is_held:  # found out while an effect is carried out
-            self.later(self._hold)
-        else:
-            for runner in (self, *self._live_ones()):
-                runner.post(DispatchReleased(self.clock()))
-
-    def _hold(self) -> None:
-        if self.stream.statistics().held:  # it may have been released before this was done
-            for runner in (self, *self._live_ones()):
-                runner.feed(DispatchHeld(self.clock()))
-
-    def subscribe(self, after: int, types: EventTypes | None, *, lossless: bool) -> EventSubscription:
-        """A subscription to the run's stream; one that begins far behind and is lossless holds the dispatch at once."""
-        subscription = self.stream.subscribe(after, types, lossless=lossless)
-        self._do_later()
-        return subscription
 
     # --- Pausing and sending ------------------------------------------------------------------------------------------
 
@@ -492,7 +281,7 @@ class Runner:
         """Stop dispatch, here and in the runs inside, and wait until nothing runs; a checkpoint."""
         state = self.state
         self.stop_dispatch(interrupt=interrupt)
-        for runner in self._live_ones():
+        for runner in self.live_ones():
             if runner.state.outcome is None:
                 runner.stop_dispatch(interrupt=interrupt)
         await trio.lowlevel.checkpoint()
@@ -508,7 +297,7 @@ class Runner:
     def resume_in_place(self) -> None:
         """The pause is over, here and in the runs inside."""
         self.go_on()
-        for runner in self._live_ones():
+        for runner in self.live_ones():
             if self.state.outcome is None and runner.state.outcome is None:
                 runner.go_on()
 
@@ -537,7 +326,7 @@ class Runner:
             "published": state.seq,
             "workers": len(self.workers),
             "idle_workers": len(self.idle),
-            "children": len(self._live_ones()),
+            "children": len(self.live_ones()),
             "timers": 0 if self._timers is None else len(self._timers),
             "session_refs": 0 if self._session_refs is None else len(self._session_refs),
             "stream": None if self._stream is None else self._stream.statistics(),

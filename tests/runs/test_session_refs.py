@@ -294,7 +294,7 @@ class Struck:
             return other.submit(self.lock.acquire, blocking=False).result()
 
 
-@pytest.mark.parametrize("place", ["blazen_trio.runner._making", "blazen_trio.session_refs.registry._lock"])
+@pytest.mark.parametrize("place", ["blazen_trio.parts._making", "blazen_trio.session_refs.registry._lock"])
 def test_ctrl_c_leaves_no_lock_behind(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     struck = Struck()
 

@@ -56,7 +56,8 @@ async def test_a_lock_that_is_held_too_long_is_an_error_that_says_so_and_then_it
         assert (await store.read("run")).entries == (b"entry",)
 
 
-async def test_many_stores_may_make_and_open_one_new_file_at_once(path):
+@pytest.mark.parametrize("round_", range(10))  # what is wrong here goes wrong in one of forty
+async def test_many_stores_may_make_and_open_one_new_file_at_once(path, round_):
     async def use(number: int) -> None:
         async with SqliteStore(path) as store:
             await create(store, f"run {number}")

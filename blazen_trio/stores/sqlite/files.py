@@ -79,7 +79,7 @@ def open_reader(path: str) -> apsw.Connection:
 
 def _prepare(connection: apsw.Connection, path: str) -> None:
     connection.set_busy_timeout(int(BUSY_S * 1_000))
-    _version(connection, path)  # before anything is changed: it may be somebody else's
+    _check(connection, path)
     _use_wal(connection, path)
     connection.wal_autocheckpoint(0)
     for name, value in _SETTINGS.items():
@@ -87,8 +87,20 @@ def _prepare(connection: apsw.Connection, path: str) -> None:
     _migrate(connection, path)
 
 
+def _check(connection: apsw.Connection, path: str) -> None:
+    """Look at the file before anything is changed: it may be somebody else's.
+
+    In one transaction: another process may be about to make this file, and half of its marks look like a stranger's.
+    """
+    rows(connection, "BEGIN")
+    try:
+        _version(connection, path)
+    finally:
+        rows(connection, "ROLLBACK")
+
+
 def _version(connection: apsw.Connection, path: str) -> int:
-    """The version of the file, 0 for a new one."""
+    """The version of the file, 0 for a new one; inside a transaction."""
     application, version = setting(connection, "application_id"), setting(connection, "user_version")
     if application != APPLICATION_ID:
         if application or rows(connection, "SELECT count(*) FROM sqlite_schema") != [(0,)]:
