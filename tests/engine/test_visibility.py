@@ -19,6 +19,7 @@ from blazen_trio import (
 )
 from blazen_trio.abc import ANY, Owner
 from blazen_trio.durable import Durability
+from blazen_trio.journal import replay
 from blazen_trio.stores import MemoryStore
 from blazen_trio.testing import FlakyStore
 from tests.engine.stories import GatedStore, Item, Note, asked, asking, sleeping, started
@@ -215,3 +216,31 @@ async def test_a_huge_state_is_not_written_again_at_the_end(autojump_clock: Mock
         assert stored.snapshot is middle
         assert len(middle or b"") > 500_000
         assert (await (await engine.get(run.run_id)).result()).result == 5
+
+
+async def test_what_is_done_once_is_in_the_store_before_the_step_goes_on(autojump_clock: MockClock) -> None:
+    deeds: list[int] = []
+    is_done = trio.Event()
+
+    def do() -> int:
+        deeds.append(1)
+        return len(deeds)
+
+    @step
+    async def act(event: StartEvent, ctx: Context) -> StopEvent:
+        number = await ctx.once("deed", do)
+        if not is_done.is_set():
+            is_done.set()
+            await trio.sleep_forever()
+        return StopEvent(number)
+
+    acting, store = Workflow("acting", [act]), MemoryStore()
+    async with open_engine(store, [acting]) as engine:
+        run = await engine.start("acting")
+        await is_done.wait()
+        stored = await store.read(run.run_id)
+        await run.abort()
+    left_by_a_crash = replay(acting, stored.snapshot or b"", stored.entries)
+    async with acting.resume(left_by_a_crash) as again:
+        assert (await again.result()).result == 1
+    assert deeds == [1]

@@ -51,7 +51,7 @@ def flipped(value: Any) -> Any:
         return value + 1
     if isinstance(value, str):
         return f"{value[:-1]}{chr(ord(value[-1]) ^ 64)}" if value else "x"
-    return bytes([*value[:-1], value[-1] ^ 1])
+    return bytes([*value[:-1], value[-1] ^ 1]) if value else b"x"
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=lambda name: name)
