@@ -105,6 +105,10 @@ class Door:
         finally:
             self._is_doing_later = False
 
+    def count_blocked(self, more: int) -> None:
+        """So many more senders wait for room."""
+        self.blocked_senders += more
+
     # --- What the runner has to give ----------------------------------------------------------------------------------
 
     def arm_if_needed(self) -> None:

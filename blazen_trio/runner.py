@@ -343,12 +343,12 @@ class Runner(Parts):
     async def wait_for_room(self, count: int, is_given_up: Callable[[], bool]) -> None:
         """Wait until fewer than ``count`` events are pending, or the run is over, or who waits has given up."""
         while self.state.outcome is None and self.state.pending >= count and not is_given_up():
-            self.blocked_senders += 1
+            self.count_blocked(1)
             self._room = self._room or ParkingLot()
             try:
                 await self._room.park()
             finally:
-                self.blocked_senders -= 1
+                self.count_blocked(-1)
 
     def admit_senders(self, count: float = 1) -> None:
         """A call ended, or a channel was closed: let so many senders look whether they still have to wait."""
