@@ -15,7 +15,6 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.budget import share
 from tests.demo.packages_for_tests import install
 
 from .terminal_for_tests import begin_piped, end_of, run_piped, wait_for
@@ -132,7 +131,7 @@ def test_audits_that_are_killed_again_and_again_give_the_same_report(audit, repo
     """At random moments, most of them after the first line was said; a new audit when one came to its end."""
     chance = random.Random(7)
     kills = {"0": 0}
-    for _ in range(share(30)):
+    for _ in range(30):
         name = str(len(kills) - 1)
         with audit.begin(name) as process:
             if chance.random() < 0.8:

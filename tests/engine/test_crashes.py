@@ -10,13 +10,12 @@ from functools import cache
 
 import pytest
 
-from tests.budget import share
 from tests.engine.lives import Outside, Point, calls_of, check
 from tests.engine.programs import PROGRAMS as DURABLE
 from tests.snapshots.programs import PROGRAMS as ALL
 from tests.snapshots.programs import Program, threads
 
-POINTS_SLOW = int(os.environ.get("CRASH_POINTS", "0")) or share(2_000)
+POINTS_SLOW = int(os.environ.get("CRASH_POINTS", "0")) or 2_000
 
 PROGRAMS = [*DURABLE, *(each for each in ALL if each is not threads)]
 """Real threads take real time, which a clock that jumps does not wait for."""
