@@ -1,0 +1,81 @@
+"""All messages as an AsyncAPI 3.0 document: what ``docs/asyncapi.json`` is, made from the classes themselves.
+
+``python -m blazen_trio.websocket.protocol.asyncapi`` prints it.
+"""
+
+import inspect
+import json
+from typing import Any, Final
+
+import msgspec
+
+from blazen_trio.websocket.protocol.messages import FROM_CLIENT, FROM_SERVER, VERSION, Request
+
+ASYNCAPI: Final = "3.0.0"
+
+_REFERENCE: Final = "#/components/schemas/{name}"
+_CHANNEL: Final = {"$ref": "#/channels/connection"}
+
+_INFO: Final = """\
+One websocket carries the whole API of an engine of blazen_trio. The client opens it at path `/` with the subprotocol
+`blazen.v1`, and with a token, if the server wants one, as `Authorization: Bearer TOKEN` or as the subprotocol
+`bearer.TOKEN`. All messages are JSON objects in text frames. The server begins with `welcome`. Each request of the
+client has an `id` and gets exactly one answer with that `id`: `ok` or `error`."""
+
+
+def document() -> dict[str, Any]:
+    """The document, as plain data."""
+    schemas = _schemas()
+    messages = {_tag(each): _message(each) for each in (*FROM_CLIENT, *FROM_SERVER)}
+    return {
+        "asyncapi": ASYNCAPI,
+        "info": {"title": "blazen_trio", "version": VERSION, "description": _INFO, "license": {"name": "MIT"}},
+        "defaultContentType": "application/json",
+        "channels": {
+            "connection": {
+                "address": "/",
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+                "bindings": {"ws": {"method": "GET"}},
+            }
+        },
+        "operations": {_tag(each): _operation(each) for each in (*FROM_CLIENT, *FROM_SERVER)},
+        "components": {"messages": messages, "schemas": dict(sorted(schemas.items()))},
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    _, schemas = msgspec.json.schema_components([*FROM_CLIENT, *FROM_SERVER], ref_template=_REFERENCE)
+    return schemas
+
+
+def _tag(message: type[Any]) -> str:
+    return str(message.__struct_config__.tag)
+
+
+def _message(message: type[Any]) -> dict[str, Any]:
+    summary, _, rest = inspect.getdoc(message).partition("\n\n")  # type: ignore[union-attr]  # each has one
+    described = {"description": " ".join(rest.split())} if rest else {}
+    payload = {"$ref": _REFERENCE.format(name=message.__name__)}
+    return {"name": _tag(message), "summary": " ".join(summary.split()), **described, "payload": payload}
+
+
+def _operation(message: type[Any]) -> dict[str, Any]:
+    """What a server does with it: it receives what clients say, and sends the rest."""
+    operation: dict[str, Any] = {
+        "action": "receive" if message in FROM_CLIENT else "send",
+        "channel": _CHANNEL,
+        "messages": [{"$ref": f"#/channels/connection/messages/{_tag(message)}"}],
+    }
+    if issubclass(message, Request):
+        answers = [{"$ref": f"#/channels/connection/messages/{name}"} for name in ("ok", "error")]
+        operation["reply"] = {"channel": _CHANNEL, "messages": answers}
+    return operation
+
+
+def text() -> str:
+    """The document as JSON text."""
+    return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    print(text(), end="")  # noqa: T201 - that is what it is for

@@ -1,0 +1,281 @@
+"""Every message of ``blazen.v1``. A class is a message; its tag is the message's ``type``, its docstring says the rest.
+
+A request's ``is_repeatable`` says whether a client may send it again after its connection was lost, when nobody knows
+whether the first one arrived: the outcome is the same.
+"""
+
+from typing import Any, ClassVar, Final, TypeAlias
+
+from blazen_trio.core.status import RunStatus
+from blazen_trio.websocket.protocol.errors import ErrorView
+from blazen_trio.websocket.protocol.fields import (
+    EventData,
+    EventTypes,
+    Exact,
+    Labels,
+    Name,
+    PageSize,
+    PlainData,
+    RequestId,
+    Seq,
+    StepNames,
+    Text,
+    Window,
+)
+from blazen_trio.websocket.protocol.views import ItemView, LimitsView, RunView
+
+VERSION: Final = "blazen.v1"
+"""The version that this library speaks best: the name of the websocket's subprotocol."""
+
+VERSIONS: Final = (VERSION,)
+"""All versions that it speaks, best first."""
+
+
+# --- Requests ---------------------------------------------------------------------------------------------------------
+
+
+class Request(Exact, omit_defaults=True):
+    """What a client asks for; ``id`` is its choice, unique among its requests that have no answer yet."""
+
+    is_repeatable: ClassVar[bool] = True
+    id: RequestId
+
+
+class Start(Request, tag="start"):
+    """Start a run; gives a ``RunView``. Repeatable if the client made the ``run_id`` up: nobody else has it."""
+
+    is_repeatable: ClassVar[bool] = False
+    workflow: Name
+    event: EventData
+    run_id: Name | None = None
+    metadata: dict[str, PlainData] = {}
+    require: Labels = {}
+
+
+class Get(Request, tag="get"):
+    """Look at a run; gives a ``RunView``."""
+
+    run_id: Name
+
+
+class Runs(Request, tag="runs"):
+    """A page of runs, newest first; gives a list of ``InfoView``. ``after``: the last ``run_id`` of the page before."""
+
+    status: RunStatus | None = None
+    workflow: Name | None = None
+    limit: PageSize = 100
+    after: Name | None = None
+
+
+class Info(Request, tag="info"):
+    """What the store says of a run; gives an ``InfoView``."""
+
+    run_id: Name
+
+
+class RespondToInput(Request, tag="respond_to_input"):
+    """Answer a question; gives a ``RunView``."""
+
+    run_id: Name
+    request_id: str
+    response: PlainData
+
+
+class SendEvent(Request, tag="send_event"):
+    """Put an event into a run; gives a ``RunView``. Only events of classes marked ``external=True``."""
+
+    is_repeatable: ClassVar[bool] = False
+    run_id: Name
+    event: EventData
+
+
+class Pause(Request, tag="pause"):
+    """Pause a run, and wait until none of its calls runs; gives a ``RunView``."""
+
+    run_id: Name
+    interrupt: bool = False
+
+
+class Resume(Request, tag="resume"):
+    """Go on with a run that is paused; gives a ``RunView``."""
+
+    run_id: Name
+
+
+class Abort(Request, tag="abort"):
+    """End a run now; gives a ``RunView``."""
+
+    run_id: Name
+    reason: Text | None = None
+
+
+class Delete(Request, tag="delete"):
+    """Forget a run that is over; gives ``null``."""
+
+    is_repeatable: ClassVar[bool] = False
+    run_id: Name
+
+
+class Result(Request, tag="result"):
+    """Wait for the end of a run; gives a ``ResultView``, or the error that ended it."""
+
+    run_id: Name
+
+
+class Snapshot(Request, tag="snapshot"):
+    """The whole condition of a run; gives the JSON object that ``WorkflowSnapshot.to_json`` writes."""
+
+    run_id: Name
+
+
+class History(Request, tag="history"):
+    """What happened in a run; gives a list of ``HistoryView``."""
+
+    run_id: Name
+
+
+class Statistics(Request, tag="statistics"):
+    """Counters of the engine and of the server; gives an object."""
+
+
+class Workflows(Request, tag="workflows"):
+    """The workflows that runs can be started of; gives a list of ``WorkflowView``."""
+
+
+class Subscribe(Request, tag="subscribe"):
+    """Read a run's stream behind ``after``; gives ``null``. This request's ``id`` names the subscription from now on.
+
+    ``types``: only events of these types, and gaps. ``window``: at most so many events are on their way that were not
+    said to be received.
+    """
+
+    run_id: Name
+    after: Seq = 0
+    types: EventTypes | None = None
+    window: Window | None = None
+
+
+class Unsubscribe(Request, tag="unsubscribe"):
+    """Leave a subscription; gives ``null``, also if there is none. Nothing of it comes behind the answer."""
+
+    subscription: RequestId
+
+
+class Call(Request, tag="call"):
+    """Run a workflow here for another server; gives a ``ResultView`` with ``refs``.
+
+    ``call_id`` is the run's id: who calls again with the same one gets the first one's result. ``steps``: the names of
+    the workflow's steps; a server that has no such workflow makes it of its registered steps.
+    """
+
+    call_id: Name
+    workflow: Name
+    steps: StepNames
+    event: EventData
+    metadata: dict[str, PlainData] = {}
+
+
+class DerefSessionRef(Request, tag="deref_session_ref"):
+    """The bytes of a live object that stays here; gives a ``RefDataView``."""
+
+    key: Name
+
+
+class ReleaseSessionRef(Request, tag="release_session_ref"):
+    """Forget a live object that stays here; gives whether it was there."""
+
+    key: Name
+
+
+class Received(Exact, tag="received"):
+    """No request: the client has taken all events of a subscription up to ``seq``, and has room for more."""
+
+    subscription: RequestId
+    seq: Seq
+
+
+# --- What a server says -----------------------------------------------------------------------------------------------
+
+
+class Welcome(Exact, tag="welcome"):
+    """The first message. ``node_id`` is another one each time the server is opened."""
+
+    version: str
+    library: str
+    node_id: Name
+    limits: LimitsView
+
+
+class Ok(Exact, tag="ok"):
+    """The answer to the request with this ``id``."""
+
+    id: RequestId
+    value: PlainData = None
+
+
+class Error(Exact, tag="error"):
+    """The request with this ``id`` failed; without an ``id``: a message could not be read at all."""
+
+    id: RequestId | None
+    error: ErrorView
+
+
+class Events(Exact, tag="events"):
+    """Events of a subscription, in order. It now has everything up to number ``until``."""
+
+    subscription: RequestId
+    until: Seq
+    items: list[ItemView]
+
+
+class Ended(Exact, tag="ended"):
+    """A subscription is over: after the last event of the run, or with an error."""
+
+    subscription: RequestId
+    error: ErrorView | None = None
+
+
+class Run(Exact, tag="run"):
+    """The status or the open questions of a run that this client subscribes to are others now."""
+
+    run: RunView
+
+
+REQUESTS: Final[tuple[type[Request], ...]] = (
+    Start,
+    Get,
+    Runs,
+    Info,
+    RespondToInput,
+    SendEvent,
+    Pause,
+    Resume,
+    Abort,
+    Delete,
+    Result,
+    Snapshot,
+    History,
+    Statistics,
+    Workflows,
+    Subscribe,
+    Unsubscribe,
+    Call,
+    DerefSessionRef,
+    ReleaseSessionRef,
+)
+"""All requests."""
+
+FROM_CLIENT: Final[tuple[type[Any], ...]] = (*REQUESTS, Received)
+"""All messages of a client."""
+
+FROM_SERVER: Final[tuple[type[Any], ...]] = (Welcome, Ok, Error, Events, Ended, Run)
+"""All messages of a server."""
+
+ClientMessage: TypeAlias = Request | Received
+ServerMessage: TypeAlias = Welcome | Ok | Error | Events | Ended | Run
+Message: TypeAlias = ClientMessage | ServerMessage
+
+
+def verb(request: Request | type[Request]) -> str:
+    """What a request asks for: its ``type`` in JSON."""
+    return str(request.__struct_config__.tag)
