@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import broadcast, chain, durable, fan_out, imports, short_runs, sleepers, snapshots, waiting
+from benchmarks import broadcast, chain, durable, fan_out, imports, short_runs, sleepers, snapshots, waiting, websocket
 from benchmarks.measuring import Case, Scale
 
 WORKS: Final[dict[str, Callable[[Scale], list[Case]]]] = {
@@ -16,4 +16,5 @@ WORKS: Final[dict[str, Callable[[Scale], list[Case]]]] = {
     "W7": sleepers.cases,
     "W8": waiting.cases,
     "W9": imports.cases,
+    "W10": websocket.cases,
 }

@@ -6,6 +6,8 @@
 ``running``     ``run``, ``resume`` and ``respond``: any workflow
 ``listing``     ``runs`` and ``show``: what is in a file, without anybody's code
 ``aborting``    ``abort``: here, or where the run is
+``serving``     ``serve``: an engine behind a websocket, until somebody stops it
+``watching``    ``watch``: a run on a server
 ``attended``    runs in this process only; one that is stopped becomes a file
 ``beginning``   the ways to begin with a run in a file: new, where it was, with an answer
 ``durable``     runs in a file, with an engine as long as the command lives

@@ -238,6 +238,75 @@ def abort(run: str, /, *, db: str, workflow: str | None = None, json: _Json = Fa
 
 
 @app.command
+def serve(
+    workflow: str,
+    /,
+    *more: str,
+    db: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    token_file: str | None = None,
+    hostname: Annotated[list[str] | None, Parameter(negative="")] = None,
+    origin: Annotated[list[str] | None, Parameter(negative="")] = None,
+    certificate: str | None = None,
+    key: str | None = None,
+    json: _Json = False,
+) -> int:
+    """Serve workflows on a websocket, with a console page for the browser, until Ctrl-C.
+
+    Parameters
+    ----------
+    workflow
+        Where it is: `module:name`, as for `run`.
+    more
+        More of them.
+    db
+        Keep the runs in this file; without it they end with the command.
+    host
+        Listen on this address; others than this machine's own need a token.
+    port
+        Listen on this port; 0 is any free one.
+    token_file
+        The file with the token that clients must have.
+    hostname
+        A name under which browsers reach the server; may be given several times.
+    origin
+        The origin of a page elsewhere that may use it, `https://example.org`; may be given several times.
+    certificate
+        A PEM file with the certificate, and the key unless `--key` names it: serve with TLS.
+    key
+        A PEM file with the key.
+    json
+        Print where it can be reached as one line of JSON.
+    """
+    from blazen_trio.cli.serving import Place
+    from blazen_trio.cli.serving import serve as serve_workflows
+
+    place = Place(host, port, token_file, hostname or (), origin or (), certificate, key)
+    return serve_workflows([workflow, *more], db, place, as_json=json)
+
+
+@app.command
+def watch(url: str, run: str, /, *, token_file: str | None = None, json: _Json = False) -> int:
+    """Follow a run on a server to its end, and print its result; a person at the terminal answers its questions.
+
+    Parameters
+    ----------
+    url
+        Where the server is: `ws://127.0.0.1:8765/`.
+    run
+        The id of the run.
+    token_file
+        The file with the token that the server wants.
+    json
+        Print how the run ended as JSON.
+    """
+    from blazen_trio.cli.watching import watch as watch_run
+
+    return watch_run(url, run, token_file, as_json=json)
+
+
+@app.command
 def graph(workflow: str, /) -> int:
     """Print a workflow as a Mermaid flowchart.
 
