@@ -151,6 +151,7 @@ async def _sweep(engine: Engine) -> None:
     """Take runs out of memory that only wait for answers, or are paused."""
     patience = max(SWEEP_S, engine.options.idle_after or 0.0)
     await trio.sleep(SWEEP_S)
+    engine.kept_refs.expire()
     due = trio.current_time() - patience
     idle = [each for each in engine.idle if (each.idle_since or 0.0) <= due and each.may_be_parked]
     for start in range(0, len(idle), PARKED_AT_ONCE):
