@@ -31,10 +31,13 @@ def is_outage(error: BaseException | None) -> bool:
 
 def notice_outage(runner: "Runner", call: Call, failure: Failure) -> None:
     """A call is about to fail: if that is an outage with which the whole run would end, the run is kept."""
-    if call in runner.state.running and runner.root.state.outcome is None and is_outage(failure.exception):
-        error = end_with(runner, call, failure)
-        if error is not None:
-            runner.root.meet_outage(error)
+    root = runner.root
+    is_over = root.state.outcome is not None or call not in runner.state.running
+    if is_over or root.is_kept or not is_outage(failure.exception):  # kept: by a call inside this one
+        return
+    error = end_with(runner, call, failure)
+    if error is not None:
+        root.meet_outage(error)
 
 
 def end_with(runner: "Runner", call: Call, failure: Failure) -> StepFailedError | None:

@@ -10,7 +10,6 @@ import trio
 
 from blazen_trio import Context, Event, StartEvent, StopEvent, UsageEvent, Workflow, open_engine, step
 from blazen_trio.abc import Store
-from blazen_trio.engine import Engine
 from blazen_trio.stores import MemoryStore
 from blazen_trio.testing import LocalPeer
 
@@ -105,7 +104,3 @@ async def until(condition: Callable[[], object], seconds: float = 100) -> None:
     with trio.fail_after(seconds):
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.01)
-
-
-def statuses(engine: Engine) -> dict[str, int]:
-    return {name: engine.statistics()[name] for name in ("finished", "stopped")}

@@ -110,7 +110,8 @@ async def test_a_caller_who_goes_away_leaves_the_run_running(autojump_clock: Moc
         with trio.move_on_after(1):
             await run_call(engine, "doubling", INPUT, "call")
         assert (await run_call(engine, "doubling", INPUT, "call")).result == {"number": 8}
-    assert (work.begun["call"], trio.current_time()) == (1, pytest.approx(10, abs=0.5))
+    assert work.begun["call"] == 1
+    assert trio.current_time() == pytest.approx(10, abs=0.5)
 
 
 async def test_a_call_that_failed_fails_again(autojump_clock: MockClock) -> None:
@@ -162,7 +163,9 @@ async def test_what_is_kept_lives_and_what_was_no_call_does_not(autojump_clock: 
         result = await run_call(engine, "w", INPUT, "call")
         live, serializable = result.result
         assert set(result.session_refs.keys()) == {live, serializable}
-        assert result.session_refs.get_remote(live).type_tag == "builtins.set"
+        descriptor = result.session_refs.get_remote(live)
+        assert descriptor is not None
+        assert descriptor.type_tag == "builtins.set"
         with pytest.raises(SessionRefsNotSerializableError):
             engine.kept_refs.deref(live)
         await engine.delete("call")
