@@ -17,11 +17,11 @@ import trio
 
 from blazen_trio.context import Context
 from blazen_trio.core.definition import WorkflowDefinition
-from blazen_trio.core.errors import SubWorkflowError, describe_exception
+from blazen_trio.core.errors import SubWorkflowError, WorkflowError, describe_exception
 from blazen_trio.core.events import Event, UsageEvent
 from blazen_trio.core.usage import TokenUsage
 from blazen_trio.outages import is_given_up
-from blazen_trio.peers import ENDS, Peer, abort_call, call_peer
+from blazen_trio.peers import ABORT_S, ENDS, Peer, abort_call, call_peer
 from blazen_trio.run import WorkflowResult
 from blazen_trio.sub_workflow import MakeFunction, SubWorkflow, awaited, start_event
 
@@ -61,9 +61,21 @@ class RemoteWorkflow(SubWorkflow):
         try:
             return await call_peer(self.peer, self.workflow, start, call_id, ctx.metadata)
         except trio.Cancelled:
-            if is_given_up(ctx.runner, ctx.call):
+            if is_given_up(ctx.runner, ctx.call) and await _is_saved(ctx):
                 await abort_call(self.peer, call_id, f"its call in run {ctx.run_id} was cancelled")
             raise
+
+
+async def _is_saved(ctx: Context[Any]) -> bool:
+    """Whether what ended the call is durable: else a crash could bring the call back, whose run would be aborted."""
+    if not ctx.runner.root.is_durable:
+        return True
+    with trio.move_on_after(ABORT_S, shield=True) as scope:
+        try:
+            await ctx.runner.wait_saved()
+        except WorkflowError:
+            return False
+    return not scope.cancelled_caught
 
 
 def checked_peer(peer: object) -> Peer:

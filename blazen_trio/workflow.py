@@ -97,7 +97,7 @@ class Workflow(WorkflowDefinition):
         call_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> WorkflowResult:
-        """Run to the end on another server, which has a workflow of this name; a checkpoint.
+        """Run to the end on another server, which has a workflow of this name and these steps; a checkpoint.
 
         Live objects stay there: ``session_refs`` of the result holds a ``RemoteRefDescriptor`` for each. If the caller
         is cancelled the run there is aborted, if that can be told within two seconds; if the peer is lost it runs on.

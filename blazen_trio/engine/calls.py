@@ -27,8 +27,8 @@ from blazen_trio.snapshot.format import USER
 from blazen_trio.step_registry import StepRegistry
 from blazen_trio.workflow import Workflow
 
-ADOPTED_MAX: Final = 1_000
-"""Workflows that an engine takes over from those who call: names come from outside, and each stays."""
+MADE_MAX: Final = 1_000
+"""So many workflows an engine may have and make another one for a call: names come from outside, and each stays."""
 
 
 async def run_call(
@@ -56,8 +56,7 @@ async def begin_call(
     Raises as ``run_call`` does, but not what the run ends with.
     """
     if workflow_name not in engine.workflows:
-        known = ", ".join(map(repr, engine.workflows))
-        raise _refusal(engine, f"it has no workflow {workflow_name!r:.60}; it has {known}", call_id)
+        raise _refusal(engine, _unknown(engine, workflow_name), call_id)
     workflow = engine.workflow(workflow_name)
     mark = _mark(workflow, event)
     try:
@@ -105,24 +104,34 @@ async def _attached(engine: Engine, workflow_name: str, call_id: str, mark: str)
     return await engine.get(call_id)
 
 
-def adopt_workflow(engine: Engine, name: str, steps: Iterable[str], registry: StepRegistry) -> Workflow:
-    """The engine's workflow of this name, which may be made now of registered steps: what a call names.
+def called_workflow(engine: Engine, name: str, steps: Iterable[str], registry: StepRegistry | None = None) -> Workflow:
+    """The engine's workflow of this name with these steps: what a call names. With a registry it may be made now.
 
     Raises:
-        PeerError: the engine has a workflow of this name with other steps, or has made too many.
+        PeerError: there is none and no registry, it has other steps, or too many were made.
         UnknownStepError: steps that are not registered.
         WorkflowValidationError: the steps do not fit together.
     """
     names = tuple(steps)
     workflow = engine.workflows.get(name)
     if workflow is None:
-        if len(engine.workflows) >= ADOPTED_MAX:
-            raise _refusal(engine, f"it has {ADOPTED_MAX} workflows and makes no more", None)
-        workflow = engine.workflows[name] = Workflow.from_registered_steps(name, names, registry)
+        workflow = engine.workflows[name] = _made(engine, name, names, registry)
     elif names != tuple(each.name for each in workflow.steps):
         own = ", ".join(each.name for each in workflow.steps)
         raise _refusal(engine, f"its workflow {name!r} has other steps: {own}", None)
     return workflow
+
+
+def _made(engine: Engine, name: str, names: tuple[str, ...], registry: StepRegistry | None) -> Workflow:
+    if registry is None:
+        raise _refusal(engine, _unknown(engine, name), None)
+    if len(engine.workflows) >= MADE_MAX:
+        raise _refusal(engine, f"it has {MADE_MAX} workflows and makes no more", None)
+    return Workflow.from_registered_steps(name, names, registry)
+
+
+def _unknown(engine: Engine, name: str) -> str:
+    return f"it has no workflow {name!r:.60}; it has {', '.join(map(repr, engine.workflows))}"
 
 
 def _refusal(engine: Engine, problem: str, call_id: str | None) -> PeerError:

@@ -102,6 +102,11 @@ class KeptRefs:
         for key in tuple(self._by_run.get(run_id, ())):
             self._forget(key)
 
+    def close(self) -> None:
+        """Let go of everything: the engine closes."""
+        self._kept.clear()
+        self._by_run.clear()
+
     def expire(self) -> None:
         """Let go of what is too old, and of the oldest while there are too many."""
         due = self._clock() - KEPT_S

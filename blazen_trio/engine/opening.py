@@ -97,7 +97,8 @@ async def open_engine(
                 finally:
                     await _close(engine)  # noqa: ASYNC102 - it shields what must be done, with a deadline
         except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
-            raise alone(error) from None  # noqa: ASYNC104 - what was raised in the nursery, without its group
+            single = alone(error)  # what was raised in the nursery, without its group; the body's, too, with its cause
+            raise single from single.__cause__  # noqa: ASYNC104 - as above
 
 
 # --- Standing tasks ---------------------------------------------------------------------------------------------------
@@ -178,6 +179,7 @@ async def _close(engine: Engine) -> None:
         engine.nursery.cancel_scope.cancel()
         for each in list(engine.held.values()):
             each.gone()
+        engine.kept_refs.close()
 
 
 async def _drain(held: list[HeldRun]) -> None:

@@ -17,7 +17,7 @@ from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.errors import PeerError, WorkflowError
 from blazen_trio.core.events import Event
 from blazen_trio.engine import Engine
-from blazen_trio.engine.calls import adopt_workflow, begin_call, end_call
+from blazen_trio.engine.calls import begin_call, called_workflow, end_call
 from blazen_trio.peers import SessionRefData
 from blazen_trio.run import WorkflowResult, result_of
 from blazen_trio.session_refs import RegistryKey
@@ -89,10 +89,9 @@ class LocalPeer:
     async def _run(
         self, workflow: WorkflowDefinition, text: str, call_id: str, metadata: Mapping[str, Any] | None
     ) -> WorkflowResult:
-        if self._registry is not None:
-            adopt_workflow(self._engine, workflow.name, [step.name for step in workflow.steps], self._registry)
-        known = self._engine.workflows.get(workflow.name, workflow)
-        event = codec_of(known).event_from_plain(from_json(text))
+        steps = [step.name for step in workflow.steps]
+        known = called_workflow(self._engine, workflow.name, steps, self._registry)
+        event = known.codec.event_from_plain(from_json(text))
         run = await begin_call(self._engine, workflow.name, event, call_id, metadata)
         self._lose_at("started", call_id)
         return await end_call(self._engine, run)

@@ -59,6 +59,17 @@ async def test_any_number_of_tasks_wait_for_one_result(autojump_clock: MockClock
     assert results == [1, 1, 1]
 
 
+async def test_an_error_leaves_the_block_with_its_cause(autojump_clock: MockClock) -> None:
+    @step
+    async def crash(event: StartEvent) -> StopEvent:
+        raise Crash("why")
+
+    with pytest.raises(StepFailedError) as caught:
+        async with open_engine(MemoryStore(), [Workflow("crash", [crash])]) as engine:
+            await (await engine.start("crash")).result()
+    assert isinstance(caught.value.__cause__, Crash)
+
+
 async def test_what_cannot_be_started_leaves_nothing_behind(autojump_clock: MockClock) -> None:
     store = MemoryStore()
     async with open_engine(store, [sleeping]) as engine:

@@ -24,7 +24,7 @@ from blazen_trio import (
     open_engine,
     step,
 )
-from blazen_trio.engine.calls import adopt_workflow, begin_call, end_call, run_call
+from blazen_trio.engine.calls import begin_call, called_workflow, end_call, run_call
 from blazen_trio.engine.kept_refs import KEPT_S, KeptRefs
 from blazen_trio.stores import MemoryStore
 from tests.engine.stories import sleeping
@@ -272,24 +272,24 @@ def registered() -> StepRegistry:
 async def test_a_workflow_is_made_of_the_steps_that_a_call_names(autojump_clock: MockClock) -> None:
     registry = registered()
     async with open_engine(MemoryStore(), [sleeping]) as engine:
-        workflow = adopt_workflow(engine, "words", ["fetch", "count"], registry)
-        assert adopt_workflow(engine, "words", ["fetch", "count"], registry) is workflow
+        workflow = called_workflow(engine, "words", ["fetch", "count"], registry)
+        assert called_workflow(engine, "words", ["fetch", "count"], registry) is workflow
         assert (await run_call(engine, "words", StartEvent(), "call")).result == 2
-        assert adopt_workflow(engine, "sleeping", [each.name for each in sleeping.steps], registry) is sleeping
+        assert called_workflow(engine, "sleeping", [each.name for each in sleeping.steps], registry) is sleeping
         with pytest.raises(PeerError, match="other steps: fetch, count"):
-            adopt_workflow(engine, "words", ["count", "fetch"], registry)
+            called_workflow(engine, "words", ["count", "fetch"], registry)
         with pytest.raises(UnknownStepError, match="'eval'"):
-            adopt_workflow(engine, "evil", ["fetch", "eval"], registry)
+            called_workflow(engine, "evil", ["fetch", "eval"], registry)
         assert "evil" not in engine.workflows
 
 
 async def test_no_more_workflows_are_made_than_fit(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blazen_trio.engine.calls.ADOPTED_MAX", 2)
+    monkeypatch.setattr("blazen_trio.engine.calls.MADE_MAX", 2)
     registry = registered()
     async with open_engine(MemoryStore(), [sleeping]) as engine:
-        adopt_workflow(engine, "words", ["fetch", "count"], registry)
+        called_workflow(engine, "words", ["fetch", "count"], registry)
         with pytest.raises(PeerError, match="makes no more"):
-            adopt_workflow(engine, "more", ["fetch", "count"], registry)
+            called_workflow(engine, "more", ["fetch", "count"], registry)
 
 
 async def test_beginning_and_ending_are_two_things(autojump_clock: MockClock) -> None:
