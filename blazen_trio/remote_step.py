@@ -61,8 +61,9 @@ class RemoteWorkflow(SubWorkflow):
         try:
             return await call_peer(self.peer, self.workflow, start, call_id, ctx.metadata)
         except trio.Cancelled:
-            if is_given_up(ctx.runner, ctx.call) and await _is_saved(ctx):
-                await abort_call(self.peer, call_id, f"its call in run {ctx.run_id} was cancelled")
+            if is_given_up(ctx.runner, ctx.call) and await _is_saved(ctx):  # noqa: ASYNC102 - shielded, two seconds
+                reason = f"its call in run {ctx.run_id} was cancelled"
+                await abort_call(self.peer, call_id, reason)  # noqa: ASYNC102 - shielded, two seconds
             raise
 
 
@@ -70,7 +71,7 @@ async def _is_saved(ctx: Context[Any]) -> bool:
     """Whether what ended the call is durable: else a crash could bring the call back, whose run would be aborted."""
     if not ctx.runner.root.is_durable:
         return True
-    with trio.move_on_after(ABORT_S, shield=True) as scope:
+    with trio.move_on_after(ABORT_S, shield=True) as scope:  # noqa: ASYNC912 - a store that has failed says so at once
         try:
             await ctx.runner.wait_saved()
         except WorkflowError:
@@ -108,5 +109,5 @@ async def run_on_peer(
     try:
         return await call_peer(peer, workflow, event, call_id, metadata)
     except trio.Cancelled:
-        await abort_call(peer, call_id, "its caller was cancelled")
+        await abort_call(peer, call_id, "its caller was cancelled")  # noqa: ASYNC102 - shielded, two seconds
         raise

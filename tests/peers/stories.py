@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import trio
 
-from blazen_trio import Context, Event, StartEvent, StopEvent, UsageEvent, Workflow, open_engine, step
+from blazen_trio import Context, Event, Peer, StartEvent, StopEvent, UsageEvent, Workflow, open_engine, step
 from blazen_trio.abc import Store
 from blazen_trio.stores import MemoryStore
 from blazen_trio.testing import LocalPeer
@@ -86,7 +86,7 @@ async def collect(answers: list[Answer]) -> StopEvent:
     return StopEvent(sum(answer.number for answer in answers))
 
 
-def parent_of(child: Workflow, peer: LocalPeer, *, count: int = 1, options: Any = None, **as_step: Any) -> Workflow:
+def parent_of(child: Workflow, peer: Peer, *, count: int = 1, options: Any = None, **as_step: Any) -> Workflow:
     """A workflow that runs another one on a peer as its step ``inside``, and gives the sum of its numbers."""
     inside = child.as_step(accepts=Query, emits=Answer, peer=peer, **{"name": "inside", **as_step})
     return Workflow("parent", [ask_all(count), inside, collect], **(options or {}))

@@ -221,6 +221,22 @@ def test_a_run_may_leave_as_many_as_fit() -> None:
     assert kept.describe("call").keys() == tuple(keys[3:])
 
 
+def test_what_lives_until_the_run_is_over_is_not_kept() -> None:
+    kept, _, _ = kept_with(0)
+    registry = SessionRefRegistry()
+    keys = [registry.insert(each, each) for each in RefLifetime]
+    kept.keep("call", registry)
+    assert set(keys) - set(kept.describe("call").keys()) == {keys[-1]}
+    assert registry.lifetime_of(keys[-1]) is RefLifetime.UNTIL_PARENT_FINISH
+
+
+async def test_refs_go_with_their_engine(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [doubling(Work())]) as engine:
+        await run_call(engine, "doubling", INPUT, "call")
+        assert len(engine.kept_refs) == 1
+    assert len(engine.kept_refs) == 0
+
+
 def test_an_object_whose_tag_cannot_be_had_is_told_by_its_class() -> None:
     class Shy:
         is_shy = False

@@ -169,6 +169,12 @@ async def test_a_run_that_cannot_be_saved_just_fails(
                     await run.result()
         assert "cannot be kept" in caplog.text
 
+        caplog.clear()
+        peer.lose("before")
+        with pytest.raises(StepFailedError, match="PeerError"):
+            await Workflow("w", [hold, far]).run()  # nobody has a handle that could save it
+        assert caplog.text == ""
+
 
 # --- Durable runs -----------------------------------------------------------------------------------------------------
 

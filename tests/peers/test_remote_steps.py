@@ -31,6 +31,7 @@ from blazen_trio import (
 )
 from blazen_trio.stores import MemoryStore
 from blazen_trio.testing import LocalPeer
+from tests.engine.stories import GatedStore
 from tests.peers.stories import Answer, Query, Work, ask_all, collect, crashing, doubling, parent_of, peer_of, until
 
 AGAIN = RetryConfig(max_retries=5, initial_delay_ms=1_000, jitter=False)
@@ -245,6 +246,32 @@ async def test_a_parked_run_leaves_those_there_running(autojump_clock: MockClock
         async with open_engine(store, [workflow]) as engine:
             assert (await (await engine.get("run")).result()).result == 6
         assert (list(work.begun.values()), peer.aborted) == ([1, 1], [])
+
+
+@pytest.mark.parametrize(("held_s", "aborted"), [(1, 1), (60, 0)])
+async def test_nothing_is_aborted_that_a_crash_could_bring_back(
+    autojump_clock: MockClock, held_s: float, aborted: int
+) -> None:
+    """With ``durability="group"`` a call is cancelled before that is on disk: its run there waits for the disk."""
+
+    @step
+    async def stop(event: Query) -> StopEvent:
+        await trio.sleep(1)
+        store.hold()
+        return StopEvent()
+
+    store = GatedStore(MemoryStore())
+    async with peer_of(doubling(Work(), seconds=90)) as peer:
+        inside = doubling(Work()).as_step(accepts=Query, emits=Answer, peer=peer)
+        workflow = Workflow("parent", [ask_all(1), inside, stop, collect])
+        async with open_engine(store, [workflow], durability="group", lease=1_000) as engine:
+            run = await engine.start("parent")
+            await trio.sleep(1 + held_s)
+            assert peer.aborted == []
+            store.let_go()
+            await run.result()
+            await trio.sleep(1)
+            assert len(peer.aborted) == aborted
 
 
 # --- Inside other steps -----------------------------------------------------------------------------------------------
