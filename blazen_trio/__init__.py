@@ -24,9 +24,9 @@ The house, from the street to the cellar (imports point downwards only; ``docs/d
 ``snapshot``      a run's whole condition outside of its process
 ``codec``         values and events as plain data, exact and strict
 ``session_refs``  live objects by keys that can stand in data
-``step_registry`` ``StepRegistry``: steps by name, for servers that are told names
 ``abc``           ``Store`` and its records, for those who write one; with ``processes`` (who still lives)
-``core``          pure: events, steps, routing, and the machine that decides everything
+``core``          pure: events, steps, routing, and the machine that decides everything; beside it ``step_registry``
+                  (steps by name, for servers that are told names)
 ================  ==================================================================================================
 """
 

@@ -93,7 +93,7 @@ class Peer(Protocol):
     ) -> "WorkflowResult":
         """Run the workflow of this name there, to its end, or attach to the run that this call began before.
 
-        The ``session_refs`` of the result are ``RemoteRefDescriptor``s: the objects stay there.
+        Each of the result's ``session_refs`` is a ``RemoteRefDescriptor``: the objects stay there.
 
         Raises:
             EncodeError: the event or the metadata cannot be sent; nothing was begun.
