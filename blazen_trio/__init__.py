@@ -11,20 +11,22 @@ The house, from the street to the cellar (imports point downwards only; ``docs/d
 ``parallel``      ``parallel_step``: several workflows at once as one step
 ``workflow``      ``Workflow``: steps and options; makes runs; with ``single_run`` (one durable run)
 ``durable``       a runner whose messages go into a journal; effects wait until that is on disk
+``remote_step``   a workflow on another server as a step; with ``peers`` (what is needed of such a server)
 ``sub_workflow``  a workflow as a step; with ``child_runner`` (its run, inside a call)
 ``run``           ``WorkflowRun``: the handle of a run; with ``block`` (what it lives in), ``endings`` (what waiters
                   get), ``send_channel``, ``run_ids``
 ``journal``       messages as rows, and a run told again from them
 ``runner``        carries out what the machine decides, on Trio; with ``door`` (how it is told), ``parts`` (stream and
                   the like), ``worker`` (runs calls), ``timers``, ``tokens``, ``threads``, ``slices``, ``parking``,
-                  ``failures``, ``groups``
+                  ``failures``, ``groups``, ``outages``
 ``context``       ``Context``: what a step can do; with ``values`` (``ctx.state``)
 ``stream``        the broadcast of a run: one ring, a position per reader
 ``snapshot``      a run's whole condition outside of its process
 ``codec``         values and events as plain data, exact and strict
 ``session_refs``  live objects by keys that can stand in data
 ``abc``           ``Store`` and its records, for those who write one; with ``processes`` (who still lives)
-``core``          pure: events, steps, routing, and the machine that decides everything
+``core``          pure: events, steps, routing, and the machine that decides everything; beside it ``step_registry``
+                  (steps by name, for servers that are told names)
 ================  ==================================================================================================
 """
 
@@ -111,6 +113,9 @@ if typing.TYPE_CHECKING:
     from blazen_trio.engine import EngineRun as EngineRun
     from blazen_trio.engine import RunInfo as RunInfo
     from blazen_trio.engine import open_engine as open_engine
+    from blazen_trio.peers import Peer as Peer
+    from blazen_trio.peers import SessionRefData as SessionRefData
+    from blazen_trio.step_registry import StepRegistry as StepRegistry
     from blazen_trio.stores import MemoryStore as MemoryStore
     from blazen_trio.stores import SqliteStore as SqliteStore
 
@@ -118,8 +123,11 @@ _WHEN_ASKED_FOR = {
     "Engine": "blazen_trio.engine",
     "EngineRun": "blazen_trio.engine",
     "MemoryStore": "blazen_trio.stores",
+    "Peer": "blazen_trio.peers",
     "RunInfo": "blazen_trio.engine",
+    "SessionRefData": "blazen_trio.peers",
     "SqliteStore": "blazen_trio.stores",
+    "StepRegistry": "blazen_trio.step_registry",
     "open_engine": "blazen_trio.engine",
 }
 """What is imported when it is asked for: a program without durable runs need not load engines and SQLite."""

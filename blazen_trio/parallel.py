@@ -111,7 +111,7 @@ def _check(name: str, children: tuple[Step, ...], join: str) -> None:
     if not children:
         raise ValueError(f"parallel_step {name!r} has no steps")
     for each in children:
-        if not isinstance(each, Step) or each.child is None:
+        if not isinstance(each, Step) or not isinstance(each.function, SubWorkflow):
             raise TypeError(f"parallel_step {name!r} takes steps made by Workflow.as_step, not {each!r}")
         if set(each.accepts) != set(children[0].accepts):
             raise TypeError(f"parallel_step {name!r}: {each.name!r} and {children[0].name!r} accept different events")

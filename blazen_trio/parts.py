@@ -12,6 +12,7 @@ from blazen_trio.core.messages import DispatchHeld, DispatchReleased, Observatio
 from blazen_trio.core.state import RunState
 from blazen_trio.door import Door
 from blazen_trio.session_refs import RefLifetime, SessionRefRegistry
+from blazen_trio.snapshot import WorkflowSnapshot
 from blazen_trio.stream import EventSubscription, EventTypes, Stream
 from blazen_trio.timers import Timers
 
@@ -26,6 +27,7 @@ class Parts(Door):
     """A run's stream, timers, session refs, and the runs inside it.
 
     Attributes:
+        before_outage: of a run that a lost server ended, the condition in which it can go on.
         is_over: the run has ended, and everything that the end orders was done.
         owns_session_refs: the registry of session refs is the run's own; else that of a run around it.
     """
@@ -38,6 +40,7 @@ class Parts(Door):
         "_session_refs",
         "_stream",
         "_timers",
+        "before_outage",
         "is_over",
         "owns_session_refs",
     )
@@ -46,6 +49,7 @@ class Parts(Door):
         self, definition: WorkflowDefinition, state: RunState, codec: Codec, metadata: dict[str, Any] | None
     ) -> None:
         super().__init__(definition, state, codec)
+        self.before_outage: WorkflowSnapshot | None = None
         self.is_over: bool = False
         self.owns_session_refs: bool = True
         self._metadata: dict[str, Any] | None = metadata
@@ -134,6 +138,11 @@ class Parts(Door):
                 if self._session_refs is None:
                     self._session_refs = SessionRefRegistry(self.definition.options.max_session_refs)
         return self._session_refs
+
+    @property
+    def has_session_refs(self) -> bool:
+        """Whether anybody has used them."""
+        return self._session_refs is not None
 
     def use_session_refs(self, registry: SessionRefRegistry, *, is_owner: bool) -> None:
         """Work with the refs of a snapshot, which the run then owns, or with those of a run around it."""

@@ -36,6 +36,7 @@ from blazen_trio.core.effects import (
     WakeTask,
     WithdrawSlot,
 )
+from blazen_trio.core.errors import StepFailedError, WorkflowError
 from blazen_trio.core.machine import Machine
 from blazen_trio.core.messages import (
     AbortRequested,
@@ -333,12 +334,29 @@ class Runner(Parts):
             "limiters": {} if self._tokens is None else self._tokens.statistics(),
         }
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether what happens now does not count: the run goes on from before it."""
+        return self.before_outage is not None
+
+    def meet_outage(self, error: StepFailedError) -> None:
+        """The run is about to end with this, since a server is lost: keep it as it is, for whoever has a handle."""
+        if not self.state.is_attended:
+            return
+        try:
+            self.before_outage = self._take()
+        except WorkflowError as problem:
+            logger.warning("run %s: a server is lost (%s), and it cannot be kept: %s", self.run_id, error, problem)
+
     def snapshot(self) -> WorkflowSnapshot:
-        """The run as it is now. The refs that live until then go, if it could be taken."""
-        refs = self._session_refs
-        snapshot = take(self.definition, self.state, self.codec, self.metadata, self.clock(), refs=refs)
+        """The run as it is now, or as it was before an outage. The refs that live until then go, if it was taken."""
+        snapshot = self.before_outage or self._take()
         self.purge_session_refs(RefLifetime.UNTIL_SNAPSHOT)
         return snapshot
+
+    def _take(self) -> WorkflowSnapshot:
+        refs = self._session_refs
+        return take(self.definition, self.state, self.codec, self.metadata, self.clock(), refs=refs)
 
     async def wait_for_room(self, count: int, is_given_up: Callable[[], bool]) -> None:
         """Wait until fewer than ``count`` events are pending, or the run is over, or who waits has given up."""

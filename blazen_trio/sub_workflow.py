@@ -19,6 +19,7 @@ from blazen_trio.run import WorkflowResult, make_result
 EventClasses: TypeAlias = type[Event] | Iterable[type[Event]]
 InputMapper: TypeAlias = Callable[[Any], object]
 OutputMapper: TypeAlias = Callable[[WorkflowResult], object]
+MakeFunction: TypeAlias = Callable[[WorkflowDefinition, InputMapper, OutputMapper], "SubWorkflow"]
 
 
 @attrs.frozen(eq=False)
@@ -35,12 +36,17 @@ class SubWorkflow:
     input: InputMapper
     output: OutputMapper
 
+    @property
+    def child(self) -> WorkflowDefinition | None:
+        """The workflow, if it runs inside the calls of the step."""
+        return self.workflow
+
     async def __call__(self, event: Event, ctx: Context[Any]) -> object:
         """Run the workflow inside this call, to its end; a checkpoint."""
         has_begun = ctx.call in (ctx.runner.state.children or {})
-        start = None if has_begun else start_event(await _awaited(self.input(event)))
+        start = None if has_begun else start_event(await awaited(self.input(event)))
         child = await run_child(ctx.runner, ctx.call, start)
-        return await _awaited(self.output(make_result(child, Ending(child.state))))
+        return await awaited(self.output(make_result(child, Ending(child.state))))
 
 
 @attrs.frozen(eq=False)
@@ -71,14 +77,15 @@ def sub_workflow_step(
     name: str,
     classes: tuple[EventClasses, EventClasses],
     mappers: tuple[InputMapper | None, OutputMapper | None],
+    make: MakeFunction = SubWorkflow,
 ) -> Step:
-    """The step that runs a workflow, without options: see ``Workflow.as_step``."""
+    """The step that runs a workflow, without options: see ``Workflow.as_step``; ``make`` gives its function."""
     accepts, emits = _classes(classes[0], "accepts"), _classes(classes[1], "emits")
     given, made = mappers
     if made is None and len(emits) != 1:
         raise TypeError(f"as_step of workflow {workflow.name!r}: with more than one class in emits=, give output=")
-    function = SubWorkflow(workflow, given or fields_of, made or _FieldsOf(name, emits[0]))
-    return step_of(name, function, accepts, Emits(single=emits))
+    input, output = given or fields_of, made or _FieldsOf(name, emits[0])
+    return step_of(name, make(workflow, input, output), accepts, Emits(single=emits))
 
 
 def step_of(name: str, function: SubWorkflow, accepts: tuple[type[Event], ...], emits: Emits) -> Step:
@@ -92,7 +99,7 @@ def step_of(name: str, function: SubWorkflow, accepts: tuple[type[Event], ...], 
         is_join=False,
         emits=emits,
     )
-    return Step(name, function, accepts, emits.classes, child=function.workflow, signature=signature)
+    return Step(name, function, accepts, emits.classes, child=function.child, signature=signature)
 
 
 def fields_of(event: Event) -> dict[str, Any]:
@@ -105,7 +112,8 @@ def start_event(given: object) -> Event:
     return given if isinstance(given, Event) else StartEvent(given)
 
 
-async def _awaited(value: object) -> object:
+async def awaited(value: object) -> object:
+    """A value, waited for if it is to be; what a mapper gave."""
     return await value if inspect.isawaitable(value) else value
 
 

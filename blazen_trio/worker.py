@@ -32,6 +32,7 @@ from blazen_trio.core.status import RunStatus
 from blazen_trio.core.steps import StepKind
 from blazen_trio.failures import failure_of, timeout_failure
 from blazen_trio.groups import split_cancelled
+from blazen_trio.outages import notice_outage
 from blazen_trio.slices import SLICE_CALLS
 from blazen_trio.threads import thread_limiter
 
@@ -102,6 +103,11 @@ class Worker:
     def is_cancelled(self) -> bool:
         """Whether the engine is cancelling the call that runs now (its time-out included)."""
         return self.reason is not None or self._scope.cancel_called
+
+    @property
+    def is_timed_out(self) -> bool:
+        """Whether the attempt that runs now took too long, and is being cancelled for that."""
+        return self.reason is None and self._scope.cancel_called
 
     @trio.lowlevel.enable_ki_protection
     async def work(self) -> None:
@@ -209,6 +215,7 @@ class Worker:
         failure = failure_of(call, error)
         if failure.passes and call not in self.runner.state.running:
             raise failure.exception  # the run is over and would not tell anybody
+        notice_outage(self.runner, call, failure)
         return StepFailed(call, failure, self.runner.clock(), random.random())
 
     def _account_for_cancel(self) -> None:

@@ -22,6 +22,8 @@ from blazen_trio.worker import let_interrupt
 
 if TYPE_CHECKING:
     from blazen_trio.abc import Store
+    from blazen_trio.peers import Peer
+    from blazen_trio.step_registry import StepRegistry
 
 
 class Workflow(WorkflowDefinition):
@@ -87,6 +89,36 @@ class Workflow(WorkflowDefinition):
             raise TypeError("run_id= is the id of a run in a store: give store=, too")
         return await self._block(input, metadata, is_attended=False).run_to_end()
 
+    async def run_remote(
+        self,
+        input: object,
+        peer: "Peer",
+        *,
+        call_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> WorkflowResult:
+        """Run to the end on another server, which has a workflow of this name and these steps; a checkpoint.
+
+        Live objects stay there: ``session_refs`` of the result holds a ``RemoteRefDescriptor`` for each. If the caller
+        is cancelled the run there is aborted, if that can be told within two seconds; if the peer is lost it runs on.
+
+        Args:
+            input: becomes a ``StartEvent`` unless it is an event.
+            peer: the server: a ``RemoteEngine`` of the websocket client, or what else is a ``Peer``.
+            call_id: the id of the call, and of the run there. Called again with the same one, after a ``PeerError``,
+                this gives the result of the first call instead of running again. By default a new one.
+            metadata: anything that steps shall find in ``ctx.metadata``, as far as it can be sent.
+
+        Raises:
+            EncodeError: the input or the metadata cannot be sent.
+            PeerError: the peer is lost, or refuses; its ``run_id`` is the call's id.
+            WorkflowError: why the run failed.
+        """
+        from blazen_trio.remote_step import checked_peer, run_on_peer  # noqa: PLC0415 - most programs have no peers
+
+        where = checked_peer(peer)
+        return await run_on_peer(self, start_event(input), where, call_id or new_run_id(), metadata)
+
     def start(self, input: object = None, *, metadata: Mapping[str, Any] | None = None) -> RunBlock:
         """A run as an async context manager: ``async with workflow.start(...) as run``.
 
@@ -131,6 +163,8 @@ class Workflow(WorkflowDefinition):
         emits: EventClasses,
         input: InputMapper | None = None,
         output: OutputMapper | None = None,
+        *,
+        peer: "Peer | None" = None,
         **options: Unpack[StepOptions],
     ) -> Step:
         """A step for another workflow that runs this one, to its end, for each event.
@@ -145,14 +179,35 @@ class Workflow(WorkflowDefinition):
             input: gives the input of ``run`` for an event; by default the event's fields as a dict. May be async.
             output: gives the event for a ``WorkflowResult``; by default ``emits(**result)``. May be async; ``None``
                 emits nothing.
+            peer: runs it on that server instead of inside the call; then it shares only usage, session refs (as remote
+                ones) and metadata. The call's id is ``ctx.idempotency_key``: a repeated attempt attaches to the run
+                that is there. A lost peer is a ``PeerError``, and the event stays pending: see the guide on peers.
             options: those of ``step``: ``name`` (by default this workflow's), ``timeout``, ``retry`` and so on. A
-                repeated attempt begins a new run, under the same ids.
+                repeated attempt begins a new run, under the same ids, unless it runs on a ``peer``.
 
         Raises:
             TypeError: what is no event class, or an option that does not exist.
         """
         name = options.get("name", self.name)
-        return sub_workflow_step(self, name, (accepts, emits), (input, output)).with_options(**options)
+        if peer is None:
+            bare = sub_workflow_step(self, name, (accepts, emits), (input, output))
+        else:
+            from blazen_trio.remote_step import on_peer  # noqa: PLC0415 - most programs have no peers
+
+            bare = sub_workflow_step(self, name, (accepts, emits), (input, output), on_peer(peer))
+        return bare.with_options(**options)
+
+    @classmethod
+    def from_registered_steps(
+        cls, name: str, names: Iterable[str], registry: "StepRegistry", **options: Unpack[OptionKeywords]
+    ) -> "Workflow":
+        """A workflow of steps that are named, as a server makes it for a peer that calls.
+
+        Raises:
+            UnknownStepError: the registry has no steps of these names, all of which are told.
+            WorkflowValidationError: the steps do not fit together.
+        """
+        return cls(name, registry.steps(names), **options)
 
     def with_options(self, options: WorkflowOptions) -> "Workflow":
         """The same steps under other options."""

@@ -63,6 +63,11 @@ VALUES = {
     "RetryStack",
     "TokenUsage",
 }
+PEERS = {
+    "Peer",
+    "SessionRefData",
+    "StepRegistry",
+}
 ERRORS = {
     "AnswerConflictError",
     "EncodeError",
@@ -100,7 +105,7 @@ ERRORS = {
     "WorkflowTimeoutError",
     "WorkflowValidationError",
 }
-PUBLIC = EVENTS | WORKFLOWS | SESSION_REFS | STORES | VALUES | ERRORS
+PUBLIC = EVENTS | WORKFLOWS | SESSION_REFS | STORES | VALUES | PEERS | ERRORS
 
 
 def exported() -> dict[str, object]:

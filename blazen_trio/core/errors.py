@@ -104,15 +104,17 @@ class WorkflowValidationError(WorkflowError):
 
 @attrs.define(eq=False, slots=False)
 class UnknownStepError(WorkflowError):
-    """A step was named that the registry does not know."""
+    """A step was named that the registry does not know; ``unknown`` are all such names, if there were several."""
 
     name: str
     known: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Name the step and those that are known."""
+        """Name what is unknown and what is known."""
+        unknown = ", ".join(map(repr, self.unknown or (self.name,)))
         known = f"; known are {', '.join(map(repr, self.known))}" if self.known else ""
-        return f"no step is registered as {self.name!r}{known}; register it with StepRegistry().register(step)"
+        return f"no step is registered as {unknown}{known}; register it with StepRegistry().register(step)"
 
 
 # --- Running steps ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from typing import Final
 
 from blazen_trio.core.calls import Call, Origin
+from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.dispatch import Dispatcher, Handlers
 from blazen_trio.core.effects import SetTimer
 from blazen_trio.core.errors import StepFailedError
@@ -98,7 +99,7 @@ def failed(machine: Dispatcher, message: StepFailed) -> None:
     machine.note("step_failed", call, error=failure.error)
     if failure.passes:
         machine.fail(failure.exception)
-    elif failure.is_retryable and _may_retry(call):
+    elif may_retry(call, failure):
         _retry(machine, call, message)
     else:
         _give_up(machine, call, failure)
@@ -106,9 +107,24 @@ def failed(machine: Dispatcher, message: StepFailed) -> None:
     machine.settle()
 
 
-def _may_retry(call: Call) -> bool:
+def may_retry(call: Call, failure: Failure) -> bool:
+    """Whether the call is tried again after this failure."""
     retry = call.plan.retry
-    return retry is not None and call.attempt <= retry.max_retries
+    return failure.is_retryable and retry is not None and call.attempt <= retry.max_retries
+
+
+def recovery_of(definition: WorkflowDefinition, call: Call, failure: Failure) -> StepPlan | None:
+    """The step that is called in place of a call that has failed for good; ``None``: its run fails."""
+    recovery = definition.recoveries[call.plan.index]
+    may_recover = recovery is not None and call.recoveries < recovery.max_recoveries and not failure.is_violation
+    return recovery if may_recover else None
+
+
+def error_of(call: Call, failure: Failure, run_id: str) -> StepFailedError:
+    """What the run of a call fails with that has failed for good."""
+    event: Event | list[Event] = call.event
+    event_type = None if isinstance(event, list) else type(event).event_type
+    return StepFailedError(call.plan.name, call.attempt, failure.error, event_type, run_id)
 
 
 def _retry(machine: Dispatcher, call: Call, message: StepFailed) -> None:
@@ -125,17 +141,13 @@ def _retry(machine: Dispatcher, call: Call, message: StepFailed) -> None:
 
 
 def _give_up(machine: Dispatcher, call: Call, failure: Failure) -> None:
-    plan = call.plan
     _withdraw_questions(machine, call)
     _leave_collectors(machine, call)
-    recovery = machine.definition.recoveries[plan.index]
-    if recovery is not None and call.recoveries < recovery.max_recoveries and not failure.is_violation:
+    recovery = recovery_of(machine.definition, call, failure)
+    if recovery is not None:
         _recover(machine, call, failure, recovery)
-        return
-    event: Event | list[Event] = call.event
-    event_type = None if isinstance(event, list) else type(event).event_type
-    error = StepFailedError(plan.name, call.attempt, failure.error, event_type, machine.state.run_id)
-    machine.fail(error, failure.exception)
+    else:
+        machine.fail(error_of(call, failure, machine.state.run_id), failure.exception)
 
 
 def _leave_collectors(machine: Dispatcher, call: Call) -> None:

@@ -301,6 +301,11 @@ class Journal:
         effects = root.decide(StoreFailed(root.clock(), error))
         root.carry_out([each for each in effects if type(each) is not Publish])  # its number is not saved
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes nothing in any more: what happens to the run from now on does not count."""
+        return self._is_closed
+
     async def wait_saved(self) -> None:
         """Wait until what happened so far is written; a checkpoint.
 

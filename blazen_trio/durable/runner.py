@@ -1,7 +1,8 @@
 """A runner whose messages go into a journal, and that of the runs inside it."""
 
+import logging
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from trio.lowlevel import enable_ki_protection
 
@@ -9,11 +10,14 @@ from blazen_trio.child_runner import ChildRunner
 from blazen_trio.codec import codec_of
 from blazen_trio.core.calls import Call
 from blazen_trio.core.definition import WorkflowDefinition
+from blazen_trio.core.errors import StepFailedError
 from blazen_trio.core.machine import Machine
 from blazen_trio.core.messages import Message
 from blazen_trio.core.state import RunState
 from blazen_trio.durable.journal import Journal
 from blazen_trio.runner import Runner
+
+logger: Final = logging.getLogger("blazen_trio")
 
 
 class DurableChildRunner(ChildRunner):
@@ -73,6 +77,16 @@ class DurableRunner(Runner):
     def tell_resting(self, machine: Machine, message: Message) -> None:
         """Tell a run inside this one that is in none of its calls now."""
         self.journal.tell_resting(machine, message)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what happens now does not count: the store has the run as it was, and it goes on from there."""
+        return self.journal.is_closed
+
+    def meet_outage(self, error: StepFailedError) -> None:
+        """A server is lost: the run stops here with this error, and what is stored can go on."""
+        logger.warning("run %s stopped, it can be resumed: %s", self.run_id, error)
+        self.journal.failed(error)
 
     def leave_block(self) -> None:
         """The program goes away, not the run: the store has it as it is, and it goes on from there."""

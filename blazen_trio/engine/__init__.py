@@ -4,10 +4,12 @@ From the top down; a file imports only from those below it:
 
 ================  ====================================================================================================
 ``opening``       ``open_engine``: the block that an engine lives in, and its standing tasks
+``calls``         runs that other servers ask for, under ids of their own
 ``engine``        ``Engine``: start, find and control runs
 ``handle``        ``EngineRun``: one run, wherever it is now
 ``subscription``  the stream of such a run: what is stored, then what comes
 ``holding``       ``HeldRun``: a run that this engine holds: brought into memory, living there, parked again
+``kept_refs``     live objects of finished calls, kept for those who called
 ``infos``         ``RunInfo``, and results of runs that are over
 ================  ====================================================================================================
 

@@ -23,10 +23,11 @@ from blazen_trio.core.events import Event, require_event
 from blazen_trio.core.questions import is_same
 from blazen_trio.core.state import RunState, new_state
 from blazen_trio.core.status import RunStatus
-from blazen_trio.durable import Committer, Durability
+from blazen_trio.durable import Committer, Durability, DurableRunner
 from blazen_trio.engine.handle import EngineRun
 from blazen_trio.engine.holding import HeldRun
 from blazen_trio.engine.infos import RunInfo, Seen, info_of, state_of, told
+from blazen_trio.engine.kept_refs import CALL, KeptRefs
 from blazen_trio.journal import base_of, begun
 from blazen_trio.run import WorkflowRun
 from blazen_trio.run_ids import new_run_id
@@ -63,6 +64,7 @@ class Engine:
         workflows: by name.
         owner: who it is in the store.
         in_memory: how many runs are in memory now.
+        kept_refs: the session refs of finished calls of peers.
     """
 
     def __init__(self, store: Store, workflows: Iterable[Workflow], options: EngineOptions) -> None:
@@ -72,6 +74,7 @@ class Engine:
         self.durability: Durability = options.durability
         self.owner: Owner = Owner.here(new_run_id())
         self.committer: Committer = Committer(store)
+        self.kept_refs: KeptRefs = KeptRefs(self.node_id)
         self.nursery: trio.Nursery
         self.held: dict[str, HeldRun] = {}
         self.in_memory: int = 0
@@ -81,6 +84,11 @@ class Engine:
         self._queue: deque[tuple[HeldRun, RunState | None, dict[str, Any]]] = deque()
         self._started = self._recovered = self._finished = 0
         self._away: Counter[str] = Counter()
+
+    @property
+    def node_id(self) -> str:
+        """Where live objects of its runs are: the engine's own id, since they go with it."""
+        return self.owner.engine_id
 
     # --- Runs ---------------------------------------------------------------------------------------------------------
 
@@ -187,6 +195,7 @@ class Engine:
             await self.store.release(self.owner, [run_id])
             held.gone()
         await self.store.delete(run_id)
+        self.kept_refs.forget_run(run_id)
 
     # --- Controls -----------------------------------------------------------------------------------------------------
 
@@ -342,6 +351,11 @@ class Engine:
         self._finished += 1
         self.note_away(state, 1)
 
+    def note_refs(self, runner: DurableRunner) -> None:
+        """A run has its result: of a call of a peer the live objects are the caller's now."""
+        if CALL in runner.metadata and runner.has_session_refs:
+            self.kept_refs.keep(runner.run_id, runner.session_refs)
+
     def note_away(self, state: RunState, times: int) -> None:
         """A run left memory, or (-1) came back: what it counted still counts."""
         for name in _COUNTED:
@@ -383,6 +397,7 @@ class Engine:
             "finished": self._finished,
             **{name: sum(getattr(state, name) for state in loaded) + self._away[name] for name in _COUNTED},
             "running": sum(len(state.running) for state in loaded),
+            "kept_refs": len(self.kept_refs),
             "stopped": sum(held.error is not None for held in self.held.values()),
             "store": self.store.statistics(),
         }

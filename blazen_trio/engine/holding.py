@@ -211,6 +211,8 @@ class HeldRun:
         """The run goes on here no more; calls of it may still clean up."""
         outcome, error = runner.state.outcome, runner.journal.error
         if outcome is not None and error is None:
+            if outcome.event is not None:
+                self.engine.note_refs(runner)
             self.engine.note_finished(runner.state)
             self.gone()
         if outcome is not None and outcome.error is not None and is_passing(outcome.error):
@@ -239,7 +241,8 @@ class HeldRun:
     async def wait_over(self) -> None:
         """Wait until the run is over, or is not held here any more; a checkpoint. Raises why it stopped here."""
         if self.error is None and self.is_held:
-            self._gone = self._gone or trio.Event()
+            if self._gone is None:  # an Event has no truth value
+                self._gone = trio.Event()
             await self._gone.wait()
         else:
             await trio.lowlevel.checkpoint()

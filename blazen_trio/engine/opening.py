@@ -97,7 +97,8 @@ async def open_engine(
                 finally:
                     await _close(engine)  # noqa: ASYNC102 - it shields what must be done, with a deadline
         except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
-            raise alone(error) from None  # noqa: ASYNC104 - what was raised in the nursery, without its group
+            single = alone(error)  # what was raised in the nursery, without its group; the body's, too, with its cause
+            raise single from single.__cause__  # noqa: ASYNC104 - as above
 
 
 # --- Standing tasks ---------------------------------------------------------------------------------------------------
@@ -151,6 +152,7 @@ async def _sweep(engine: Engine) -> None:
     """Take runs out of memory that only wait for answers, or are paused."""
     patience = max(SWEEP_S, engine.options.idle_after or 0.0)
     await trio.sleep(SWEEP_S)
+    engine.kept_refs.expire()
     due = trio.current_time() - patience
     idle = [each for each in engine.idle if (each.idle_since or 0.0) <= due and each.may_be_parked]
     for start in range(0, len(idle), PARKED_AT_ONCE):
@@ -177,6 +179,7 @@ async def _close(engine: Engine) -> None:
         engine.nursery.cancel_scope.cancel()
         for each in list(engine.held.values()):
             each.gone()
+        engine.kept_refs.close()
 
 
 async def _drain(held: list[HeldRun]) -> None:

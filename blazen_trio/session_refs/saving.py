@@ -147,6 +147,19 @@ def _serialize_some(here: Entries) -> SavedRefs:
     return SavedRefs(serialized=tuple(saved), dropped=_drop(others))
 
 
+def value_of(key: RegistryKey, entry: RefEntry) -> SavedValue:
+    """The object of one ref as bytes.
+
+    Raises:
+        SessionRefsNotSerializableError: it does not know its own bytes, or they are not here.
+    """
+    if entry.kind is RefKind.SAVED:
+        return cast("SavedValue", entry.content)
+    if entry.kind is not RefKind.SERIALIZABLE:
+        raise SessionRefsNotSerializableError([key], "it was not inserted with insert_serializable() here")
+    return _value_of({key: entry})
+
+
 def _value_of(refs: Entries) -> SavedValue:
     """What a serializable object says of itself."""
     value: SessionRefSerializable = _content_of(refs)

@@ -7,6 +7,7 @@
 ``strategies``     Hypothesis strategies for events, values and snapshots; only they need Hypothesis
 ``conformance``    ``store_conformance``: whether a store keeps what a store promises; each is told in ``promises``
 ``stores``         ``CrashingStore``, ``FlakyStore``: stores that fail on purpose
+``peers``          ``LocalPeer``: another server in the same process, which can be lost
 ``ends``           how a run ended, to be compared
 ``laws``           what must hold of every run that is interrupted
 ``living``         a run to its end, with the answers of the people outside
@@ -23,6 +24,7 @@ from blazen_trio.testing.conformance import store_conformance as store_conforman
 from blazen_trio.testing.driving import Transcript as Transcript
 from blazen_trio.testing.driving import drive as drive
 from blazen_trio.testing.living import UnansweredError as UnansweredError
+from blazen_trio.testing.peers import LocalPeer as LocalPeer
 from blazen_trio.testing.resumable import NotResumableError as NotResumableError
 from blazen_trio.testing.resumable import assert_resumable as assert_resumable
 from blazen_trio.testing.stores import CrashingStore as CrashingStore

@@ -7,6 +7,7 @@ from trio.testing import MockClock
 from blazen_trio import (
     Context,
     EncodeError,
+    EngineRun,
     Event,
     RunExistsError,
     RunLockedError,
@@ -42,6 +43,31 @@ async def test_a_run_id_is_taken_once(autojump_clock: MockClock) -> None:
         await run.result()
         with pytest.raises(RunExistsError):
             await engine.start("sleeping", run_id="mine")
+
+
+async def test_any_number_of_tasks_wait_for_one_result(autojump_clock: MockClock) -> None:
+    results: list[object] = []
+    async with open_engine(MemoryStore(), [sleeping]) as engine:
+        run = await engine.start("sleeping")
+
+        async def wait(handle: EngineRun) -> None:
+            results.append((await handle.result()).result)
+
+        async with trio.open_nursery() as nursery:
+            for handle in (run, run, await engine.get(run.run_id)):
+                nursery.start_soon(wait, handle)
+    assert results == [1, 1, 1]
+
+
+async def test_an_error_leaves_the_block_with_its_cause(autojump_clock: MockClock) -> None:
+    @step
+    async def crash(event: StartEvent) -> StopEvent:
+        raise Crash("why")
+
+    with pytest.raises(StepFailedError) as caught:
+        async with open_engine(MemoryStore(), [Workflow("crash", [crash])]) as engine:
+            await (await engine.start("crash")).result()
+    assert isinstance(caught.value.__cause__, Crash)
 
 
 async def test_what_cannot_be_started_leaves_nothing_behind(autojump_clock: MockClock) -> None:

@@ -1,0 +1,1 @@
+"""Stories of peers: workflows that run on other servers."""
