@@ -182,8 +182,8 @@ class Connection:
         if closed is not None and closed.code != ABNORMAL:  # that one says that the socket was closed
             self.close_soon(closed.code, closed.reason or "")
 
-    def broken(self) -> None:
-        """The guard: nothing can be sent any more."""
+    def gone(self) -> None:
+        """The guard: the client is gone, or nothing can be sent to it any more."""
         self.closed = self.closed or ABNORMAL
         self.nursery.cancel_scope.cancel()
 

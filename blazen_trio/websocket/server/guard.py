@@ -69,8 +69,8 @@ class Owner(Protocol):
         """The library wants the connection closed."""
         ...
 
-    def broken(self) -> None:
-        """Nothing can be sent any more."""
+    def gone(self) -> None:
+        """The client is gone, or nothing can be sent to it any more."""
         ...
 
 
@@ -157,11 +157,12 @@ class GuardedStream(trio.abc.Stream):
         try:
             data = await self._stream.receive_some(RECEIVE_BYTES)
         except trio.BrokenResourceError:
-            self.has_peer_gone = True
-            raise
+            data = b""
         self.heard_at = trio.current_time()
-        self.has_peer_gone = not data
         self._traffic.bytes_in += len(data)
+        if not data:
+            self.has_peer_gone = True
+            self._owner.gone()
         return bytes(data)
 
     def _let_through(self, data: bytes) -> bytes:
@@ -211,7 +212,7 @@ class GuardedStream(trio.abc.Stream):
             if self.is_farewell_sent:  # while this one waited
                 return
             self.is_farewell_sent = bytes(data[:1]) == _CLOSE_BYTE
-            self._check(is_closing_right=True)
+            self._check(is_farewell=True)
             await self._write(bytes(data))
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -242,11 +243,11 @@ class GuardedStream(trio.abc.Stream):
         async with self._lock:
             if not self.is_farewell_sent:
                 self.is_farewell_sent = True
-                self._check(is_closing_right=True)
+                self._check(is_farewell=True)
                 await self._write(close_frame(code, reason))
 
-    def _check(self, *, is_closing_right: bool = False) -> None:
-        if self.is_broken or self._is_done or (self.is_closing and not is_closing_right):
+    def _check(self, *, is_farewell: bool = False) -> None:
+        if self.is_broken or (not is_farewell and (self.is_closing or self._is_done)):
             raise trio.BrokenResourceError("the websocket is closed")
 
     async def _write(self, frame: bytes) -> None:
@@ -279,7 +280,7 @@ class GuardedStream(trio.abc.Stream):
 
     def _break(self) -> None:
         self.is_broken = True
-        self._owner.broken()
+        self._owner.gone()
 
     # --- The end ------------------------------------------------------------------------------------------------------
 

@@ -116,7 +116,7 @@ def _parsed(head: bytes, rest: bytes) -> Head:
         request = reader.next_event()
     except h11.RemoteProtocolError as error:
         raise RefusedError(HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request") from error
-    if not isinstance(request, h11.Request):
+    if not isinstance(request, h11.Request) or request.http_version not in {b"1.0", b"1.1"}:
         raise RefusedError(HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request")
     return Head(
         method=request.method.decode(),
