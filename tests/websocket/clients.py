@@ -202,7 +202,7 @@ class House:
 
     server: WebsocketServer
     nursery: trio.Nursery
-    sessions: list[SessionLike]
+    sessions: list[Any]
 
     def client(self) -> Client:
         """A client whose stream the server serves."""
@@ -229,11 +229,12 @@ async def open_house(
     limits: WebsocketLimits | None = None,
     **options: Any,
 ) -> AsyncGenerator[House, None]:
-    sessions: list[SessionLike] = []
+    sessions: list[Any] = []
 
     def open_session(connection: Connection) -> SessionLike:
         sessions.append(session(connection))
-        return sessions[-1]
+        opened: SessionLike = sessions[-1]
+        return opened
 
     server = WebsocketServer(None, doorkeeper(**options), open_session, limits=limits or WebsocketLimits())
     async with trio.open_nursery() as nursery:

@@ -177,7 +177,7 @@ async def test_long_messages_that_nobody_reads_end_their_connection(autojump_clo
 async def test_messages_that_are_read_are_never_too_many(autojump_clock):
     async with open_house() as house:
         client = await house.guest()
-        for _ in range(20):
+        for _ in range(6):
             await client.say(masked(TEXT, b"x" * 1_000) * 1_000)
             for _ in range(1_000):
                 assert (await client.frame())[0] == TEXT
@@ -211,7 +211,7 @@ async def test_what_a_session_raises_ends_only_its_connection(autojump_clock, ca
         assert await is_alive(other)
         assert house.is_quiet(1)
         assert house.sessions[0].closed == 1
-    assert len([each for each in caplog.records if each.name == "blazen_trio"]) == (0 if text == "broken" else 1)
+    assert len([each for each in caplog.records if each.name == "blazen_trio"]) == 1
 
 
 async def test_bugs_are_logged_once_in_a_second(autojump_clock, caplog):

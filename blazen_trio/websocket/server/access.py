@@ -43,7 +43,7 @@ class Caller:
     """
 
     is_token_checked: bool
-    bearer: str | None
+    bearer: str | None = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +59,7 @@ class Doorkeeper:
     """
 
     host: str | None
-    token: bytes | None
+    token: bytes | None = attrs.field(repr=False)
     origins: frozenset[str]
     hosts: frozenset[str]
     is_open: bool = False

@@ -11,7 +11,7 @@ import contextlib
 import math
 import sys
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
@@ -221,7 +221,7 @@ class Connection:
 def remote_of(stream: trio.abc.Stream) -> str:
     """Who is at the other end of a stream."""
     if isinstance(stream, trio.SSLStream):
-        return remote_of(stream.transport_stream)
+        return remote_of(cast("trio.SSLStream[trio.SocketStream]", stream).transport_stream)
     if not isinstance(stream, trio.SocketStream):
         return "memory"
     try:

@@ -51,7 +51,7 @@ class Head:
 
     method: str
     path: str
-    headers: Headers
+    headers: Headers = attrs.field(repr=False)  # tokens are among them
     version: str
     rest: bytes = b""
 

@@ -74,6 +74,10 @@ async def open_websocket_server(
             f"a server on {host!r} can be reached from other machines: give it a token= or authorize=, "
             'or bind it to "127.0.0.1"'
         )
+
+    def open_session(connection: Connection) -> SessionLike:
+        return _session(server, connection)
+
     server = WebsocketServer(
         engine,
         Doorkeeper(
@@ -83,7 +87,7 @@ async def open_websocket_server(
             hosts=read_hosts(hosts),
             is_open=token is None and authorize is None,
         ),
-        lambda connection: _session(server, connection),
+        open_session,
         limits=limits or WebsocketLimits(),
         authorize=authorize,
         registry=registry,

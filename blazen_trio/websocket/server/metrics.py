@@ -1,6 +1,7 @@
 """``/metrics``: the server's statistics in Prometheus' text format. Pure."""
 
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 
 def exposition(statistics: Mapping[str, object]) -> str:
@@ -11,7 +12,7 @@ def exposition(statistics: Mapping[str, object]) -> str:
 def _lines(name: str, value: object) -> Iterator[str]:
     metric = f"blazen_trio_websocket_{name}"
     if isinstance(value, Mapping):
-        for key, each in value.items():
+        for key, each in cast("Mapping[str, object]", value).items():
             yield f'{metric}{{by="{key}"}} {each}'
     elif isinstance(value, int | float):
         yield f"{metric} {value}"

@@ -9,6 +9,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import uuid4
@@ -28,6 +29,8 @@ LOG_PAUSE_S: Final = 1.0
 
 TICKS: Final = 10
 """How often keep-alive looks in the time it may take: it is late by a tenth at most."""
+
+_GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 logger: Final = logging.getLogger("blazen_trio")
 
@@ -119,7 +122,7 @@ class WebsocketServer:
         cancelled, rest = split_cancelled(error)
         if rest is not None and (any(is_passing(each) for each in leaves(rest)) or not isinstance(rest, Exception)):
             raise error
-        if rest is not None and not _is_gone(rest):
+        if rest is not None:
             self._report(rest)
         if cancelled is not None:
             raise cancelled
@@ -135,23 +138,20 @@ class WebsocketServer:
         if self._streams > self.limits.connections:
             await self._turn_away(stream)
             return
+        request: Connection | bytes | None = None
         with trio.move_on_after(self.limits.handshake) as scope:
             request = await self._read_request(stream)
-        if scope.cancelled_caught:
-            self._refused["timeout"] += 1
-        elif request is None:
-            return
-        elif isinstance(request, Connection):
+        if isinstance(request, Connection):
             await self._carry(request)
+        elif request is not None:
+            await _answer(stream, request, self.limits)
         else:
-            await self._answer(stream, request)
+            self._refused["timeout" if scope.cancelled_caught else "left"] += 1
 
     async def _read_request(self, stream: trio.abc.Stream) -> Connection | bytes | None:
         """What a stream asks for: a websocket, or the page that it gets; ``None``: nothing, it left."""
         try:
-            head = await self._read_head(stream)
-            if head is None:
-                self._refused["left"] += 1
+            if (head := await self._read_head(stream)) is None:
                 return None
             if not is_upgrade(head):
                 return page_answer(head, self._doorkeeper, self.metrics)
@@ -163,12 +163,13 @@ class WebsocketServer:
         return Connection(self._total, stream, head, caller, self.limits)
 
     async def _read_head(self, stream: trio.abc.Stream) -> Head | None:
-        if isinstance(stream, trio.SSLStream):
-            await stream.do_handshake()
         reader = HeadReader(self.limits.head_bytes)
-        while data := await stream.receive_some(RECEIVE_BYTES):
-            if (head := reader.feed(bytes(data))) is not None:
-                return head
+        with suppress(*_GONE):
+            if isinstance(stream, trio.SSLStream):
+                await stream.do_handshake()
+            while data := await stream.receive_some(RECEIVE_BYTES):
+                if (head := reader.feed(bytes(data))) is not None:
+                    return head
         return None
 
     async def _carry(self, connection: Connection) -> None:
@@ -179,21 +180,12 @@ class WebsocketServer:
             del self.connections[connection.number]
             self._closed[connection.closed or 0] += 1
 
-    async def _answer(self, stream: trio.abc.Stream, answer: bytes) -> None:
-        """Answer, then wait until the client has read it: a socket closed over unread bytes takes the answer back."""
-        await send_in_time(stream, answer, self.limits.send)
-        if isinstance(stream, trio.SocketStream):
-            await stream.send_eof()
-        with trio.move_on_after(self.limits.close):
-            while await stream.receive_some(RECEIVE_BYTES):
-                pass
-
     async def _turn_away(self, stream: trio.abc.Stream) -> None:
         """One too many: it costs nothing more than this. A client that wants TLS hears nothing."""
         self._refused[str(int(HTTPStatus.SERVICE_UNAVAILABLE))] += 1
         if not isinstance(stream, trio.SSLStream):
             refusal = RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections", (("Retry-After", "10"),))
-            with trio.move_on_after(self.limits.close):
+            with trio.move_on_after(self.limits.close), suppress(*_GONE):
                 await stream.send_all(refusal.answer)
 
     # --- All connections ----------------------------------------------------------------------------------------------
@@ -212,6 +204,12 @@ class WebsocketServer:
             connection.close_soon(GOING_AWAY, "the server is going away")
 
 
-def _is_gone(error: BaseException) -> bool:
-    """Whether an error only says that the client left."""
-    return all(isinstance(each, trio.BrokenResourceError | trio.ClosedResourceError) for each in leaves(error))
+async def _answer(stream: trio.abc.Stream, answer: bytes, limits: WebsocketLimits) -> None:
+    """Answer, then wait until the client has read it: a socket closed over unread bytes takes the answer back."""
+    with suppress(*_GONE):
+        await send_in_time(stream, answer, limits.send)
+        if isinstance(stream, trio.SocketStream):
+            await stream.send_eof()
+        with trio.move_on_after(limits.close):
+            while await stream.receive_some(RECEIVE_BYTES):
+                pass
