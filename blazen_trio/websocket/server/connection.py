@@ -16,7 +16,6 @@ from typing import Final, Protocol, cast
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
-from blazen_trio.groups import leaves
 from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.protocol import VERSION
 from blazen_trio.websocket.server.access import Caller
@@ -123,10 +122,10 @@ class Connection:
                 await self._converse(websocket, session)
                 if self.closed is None:  # else the frame under way is finished first
                     self.nursery.cancel_scope.cancel()
-        except BaseException as error:
-            if not self._is_echo(error):
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - only the echo of its own end is dropped
+            if (foreign := self._without_echo(error)) is not None:
                 self._fail()
-                raise
+                raise foreign from None  # noqa: ASYNC104 - what was raised, without the echo
         finally:
             try:
                 if session is not None:
@@ -188,7 +187,7 @@ class Connection:
         self.nursery.cancel_scope.cancel()
 
     async def _say_farewell(self) -> None:
-        with trio.move_on_at(self._close_by):
+        with trio.move_on_at(self._close_by):  # noqa: ASYNC912 - what raises is broken, and at once
             with contextlib.suppress(trio.BrokenResourceError):
                 await self._guard.send_farewell(self.closed or NORMAL, self._reason)
         self.nursery.cancel_scope.cancel()
@@ -199,10 +198,13 @@ class Connection:
             self.closed, self._reason = INTERNAL_ERROR, "internal error"
             self._close_by = trio.current_time() + self.limits.close
 
-    def _is_echo(self, error: BaseException) -> bool:
-        """Whether it says no more than that the connection is over; ``Cancelled`` by others is not ours to take."""
-        is_over = self.closed is not None or self._guard.has_peer_gone
-        return is_over and all(isinstance(each, _QUIET) for each in leaves(error))
+    def _without_echo(self, error: BaseException) -> BaseException | None:
+        """What was raised, but for errors that say no more than that the connection is over, if it is."""
+        if self.closed is None and not self._guard.has_peer_gone:
+            return error
+        if isinstance(error, BaseExceptionGroup):
+            return cast("BaseExceptionGroup[BaseException]", error).split(_QUIET)[1]
+        return None if isinstance(error, _QUIET) else error
 
     async def _part(self) -> None:
         """The close frame if none went out, and the client's answer, as far as there is time and anybody there."""

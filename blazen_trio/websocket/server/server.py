@@ -111,7 +111,7 @@ class WebsocketServer:
         self._streams += 1
         try:
             await self._serve(stream)
-        except BaseException as error:  # noqa: BLE001 - a fence: what may pass is raised again
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - a fence: what may pass is raised again
             self._stop_at_fence(error)
         finally:
             self._streams -= 1
