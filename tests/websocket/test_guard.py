@@ -80,6 +80,22 @@ async def test_after_the_close_frame_nothing_goes_out(autojump_clock):
     assert [await client.frame() for _ in range(3)] == [(TEXT, b"before"), (CLOSE, b"\x03\xe9away"), (-1, b"")]
 
 
+async def test_a_pong_that_waited_behind_the_close_frame_is_dropped(autojump_clock):
+    near, far = lockstep_stream_pair()
+    guard = guard_of(far, Told())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(guard.send_frame, frame(b"before"))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(guard.send_all, b"\x8a\x00")
+        nursery.start_soon(guard.send_farewell, 1001, "away")
+        await wait_all_tasks_blocked()
+        nursery.start_soon(guard.send_all, b"\x8a\x01!")
+        await wait_all_tasks_blocked()
+        nursery.start_soon(Client(near).end)
+        await wait_all_tasks_blocked()
+        await far.aclose()
+
+
 async def test_the_librarys_own_close_is_the_last_word_too(autojump_clock):
     near, far = memory_stream_pair()
     guard = guard_of(far, Told())

@@ -154,9 +154,9 @@ async def test_a_tls_handshake_has_the_same_deadline():
 
 
 async def test_hostile_bytes_on_real_sockets_harm_nobody():
-    async with open_server(handshake=0.3, close=0.1) as server:
+    async with open_server(close=0.1) as server:
         other = await guest(server)
-        for data in (b"\xff" * 5_000, b"GET / HTTP/1.1\r\n", request() + masked(TEXT, b"x"), request(Host="h\xf6st")):
+        for data in (b"\xff" * 5_000, request() + masked(TEXT, b"x"), request(Host="h\xf6st")):
             client = await dial(server)
             await client.say(data)
             assert b" 101 " not in await client.rest()
@@ -169,7 +169,7 @@ async def test_hostile_bytes_on_real_sockets_harm_nobody():
 
 
 async def test_resets_at_any_time_harm_nobody():
-    async with open_server(handshake=0.5, close=0.1) as server:
+    async with open_server(close=0.1) as server:
         other = await guest(server)
         for data in (b"", b"GET", request(), request() + b"\x81"):
             client = await dial(server)

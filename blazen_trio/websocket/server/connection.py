@@ -178,7 +178,7 @@ class Connection:
     def library_done(self) -> None:
         """The library closes, since the client did, or sent text that is not UTF-8 or a bad close frame."""
         closed = None if self._websocket is None else self._websocket.closed
-        if closed is not None and closed.code != ABNORMAL:  # that one says that the socket was closed
+        if closed is not None:
             self.close_soon(closed.code, closed.reason or "")
 
     def gone(self) -> None:
