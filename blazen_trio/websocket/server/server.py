@@ -1,0 +1,215 @@
+"""``WebsocketServer``: what all connections share, and each connection's fence.
+
+* ``serve`` is the whole life of one accepted stream: head, then a page or a websocket. No exception leaves it but
+  ``Cancelled`` and what ends the program.
+* What a fence stops is logged: a line each, but no more than one in a second.
+"""
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any, Final
+from uuid import uuid4
+
+import trio
+
+from blazen_trio.groups import is_passing, leaves, split_cancelled
+from blazen_trio.websocket.limits import WebsocketLimits
+from blazen_trio.websocket.server.access import Doorkeeper, is_upgrade
+from blazen_trio.websocket.server.connection import GOING_AWAY, Connection, SessionLike
+from blazen_trio.websocket.server.guard import RECEIVE_BYTES, Traffic, send_in_time
+from blazen_trio.websocket.server.head import Head, HeadReader, RefusedError
+from blazen_trio.websocket.server.metrics import exposition
+from blazen_trio.websocket.server.pages import page_answer
+
+LOG_PAUSE_S: Final = 1.0
+
+TICKS: Final = 10
+"""How often keep-alive looks in the time it may take: it is late by a tenth at most."""
+
+_GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+logger: Final = logging.getLogger("blazen_trio")
+
+
+class WebsocketServer:
+    """A server of one engine. Made by ``open_websocket_server``; it lives in that block.
+
+    Attributes:
+        engine: whose runs it shows.
+        authorize: asked before each request, if there is one.
+        limits: what one client may take.
+        registry: steps that peers may build workflows of.
+        node_id: of this opening.
+        addresses: hosts and ports that it listens on.
+        port: the port of all of them.
+        metrics: gives the text of ``/metrics``.
+        faults: messages that made no sense; sessions count them.
+        subscriptions: open ones; sessions count them.
+        connections: those that are open, by their numbers.
+    """
+
+    def __init__(
+        self,
+        engine: Any,
+        doorkeeper: Doorkeeper,
+        open_session: Callable[[Connection], SessionLike],
+        *,
+        limits: WebsocketLimits,
+        authorize: Any = None,
+        registry: Any = None,
+    ) -> None:
+        self.engine: Any = engine
+        self.authorize: Any = authorize
+        self.limits: WebsocketLimits = limits
+        self.registry: Any = registry
+        self.node_id: str = uuid4().hex
+        self.addresses: list[tuple[str, int]] = []
+        self.metrics: Callable[[], str] = lambda: exposition(self.statistics())
+        self.faults: int = 0
+        self.subscriptions: int = 0
+        self.connections: dict[int, Connection] = {}
+        self.open_session: Callable[[Connection], SessionLike] = open_session
+        self._doorkeeper = doorkeeper
+        self._traffic = Traffic()
+        self._total = 0
+        self._streams = 0
+        self._errors = 0
+        self._refused: Counter[str] = Counter()
+        self._closed: Counter[int] = Counter()
+        self._logged_at = -math.inf
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self.addresses[0][1]
+
+    def statistics(self) -> dict[str, Any]:
+        """What is there now, and what there was since the opening, as plain data."""
+        return {
+            "connections": len(self.connections),
+            "connections_total": self._total,
+            "streams": self._streams,
+            "subscriptions": self.subscriptions,
+            "messages_in": self._traffic.messages_in,
+            "messages_out": self._traffic.messages_out,
+            "bytes_in": self._traffic.bytes_in,
+            "bytes_out": self._traffic.bytes_out,
+            "faults": self.faults,
+            "errors": self._errors,
+            "refused": dict(self._refused),
+            "closed": {str(code): count for code, count in self._closed.items()},
+        }
+
+    # --- One stream ---------------------------------------------------------------------------------------------------
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """The life of one accepted stream, in its fence."""
+        self._streams += 1
+        try:
+            await self._serve(stream)
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - a fence: what may pass is raised again
+            self._stop_at_fence(error)
+        finally:
+            self._streams -= 1
+            await trio.aclose_forcefully(stream)
+
+    def _stop_at_fence(self, error: BaseException) -> None:
+        """Log what went wrong in one connection; let pass what is not its own."""
+        cancelled, rest = split_cancelled(error)
+        if rest is not None and (any(is_passing(each) for each in leaves(rest)) or not isinstance(rest, Exception)):
+            raise error
+        if rest is not None:
+            self._report(rest)
+        if cancelled is not None:
+            raise cancelled
+
+    def _report(self, error: BaseException) -> None:
+        self._errors += 1
+        now = trio.current_time()
+        if now - self._logged_at >= LOG_PAUSE_S:
+            self._logged_at = now
+            logger.error("websocket: an error ended one connection (error %d)", self._errors, exc_info=error)
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
+        if self._streams > self.limits.connections:
+            await self._turn_away(stream)
+            return
+        request: Connection | bytes | None = None
+        with trio.move_on_after(self.limits.handshake) as scope:
+            request = await self._read_request(stream)
+        if isinstance(request, Connection):
+            await self._carry(request)
+        elif request is not None:
+            await _answer(stream, request, self.limits)
+        else:
+            self._refused["timeout" if scope.cancelled_caught else "left"] += 1
+
+    async def _read_request(self, stream: trio.abc.Stream) -> Connection | bytes | None:
+        """What a stream asks for: a websocket, or the page that it gets; ``None``: nothing, it left."""
+        try:
+            if (head := await self._read_head(stream)) is None:
+                return None
+            if not is_upgrade(head):
+                return page_answer(head, self._doorkeeper, self.metrics)
+            caller = self._doorkeeper.admit(head)
+        except RefusedError as refusal:
+            self._refused[str(int(refusal.status))] += 1
+            return refusal.answer
+        self._total += 1
+        return Connection(self._total, stream, head, caller, self.limits)
+
+    async def _read_head(self, stream: trio.abc.Stream) -> Head | None:
+        reader = HeadReader(self.limits.head_bytes)
+        with suppress(*_GONE):
+            if isinstance(stream, trio.SSLStream):
+                await stream.do_handshake()
+            while data := await stream.receive_some(RECEIVE_BYTES):
+                if (head := reader.feed(bytes(data))) is not None:
+                    return head
+        return None
+
+    async def _carry(self, connection: Connection) -> None:
+        self.connections[connection.number] = connection
+        try:
+            await connection.live(self.open_session, self._traffic)
+        finally:
+            del self.connections[connection.number]
+            self._closed[connection.closed or 0] += 1
+
+    async def _turn_away(self, stream: trio.abc.Stream) -> None:
+        """One too many: it costs nothing more than this. A client that wants TLS hears nothing."""
+        self._refused[str(int(HTTPStatus.SERVICE_UNAVAILABLE))] += 1
+        if not isinstance(stream, trio.SSLStream):
+            refusal = RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections", (("Retry-After", "10"),))
+            with trio.move_on_after(self.limits.close), suppress(*_GONE):
+                await stream.send_all(refusal.answer)
+
+    # --- All connections ----------------------------------------------------------------------------------------------
+
+    async def keep_alive(self) -> None:
+        """Look after silent connections, for ever: one task for all of them."""
+        while True:
+            await trio.sleep(min(self.limits.ping, self.limits.pong) / TICKS)
+            now = trio.current_time()
+            for connection in list(self.connections.values()):
+                connection.keep_alive(now)
+
+    def close_all(self) -> None:
+        """Begin to close all connections: the server goes away."""
+        for connection in list(self.connections.values()):
+            connection.close_soon(GOING_AWAY, "the server is going away")
+
+
+async def _answer(stream: trio.abc.Stream, answer: bytes, limits: WebsocketLimits) -> None:
+    """Answer, then wait until the client has read it: a socket closed over unread bytes takes the answer back."""
+    with suppress(*_GONE):
+        await send_in_time(stream, answer, limits.send)
+        if isinstance(stream, trio.SocketStream):
+            await stream.send_eof()
+        with trio.move_on_after(limits.close):
+            while await stream.receive_some(RECEIVE_BYTES):
+                pass
