@@ -32,9 +32,14 @@ class ItemCodec:
         """
         item = effect.envelope()
         origin: list[Plain] = [item.source_step, item.call_id, item.attempt]
-        return StreamRow(item.seq, item.timestamp, to_msgpack([self._event(effect.event), *origin]))
+        return StreamRow(item.seq, item.timestamp, to_msgpack([self.event_to_plain(effect.event), *origin]))
 
-    def _event(self, event: Event) -> Plain:
+    def event_to_plain(self, event: Event) -> dict[str, Plain]:
+        """An event as plain data, by the codec of the workflow whose class it is.
+
+        Raises:
+            EncodeError: it cannot be encoded.
+        """
         cls = type(event)
         codec = next((each for each in self._codecs if each.event_class(cls.event_type) is cls), self._codecs[0])
         return codec.event_to_plain(event)
