@@ -23,6 +23,7 @@ class ItemCodec:
 
     def __init__(self, definition: WorkflowDefinition) -> None:
         self._codecs: tuple[Codec, ...] = tuple(map(codec_of, _with_inner(definition)))
+        self._by_class: dict[type[Event], Codec] = {}
 
     def write(self, effect: Publish) -> StreamRow:
         """A stream item as a row.
@@ -41,7 +42,10 @@ class ItemCodec:
             EncodeError: it cannot be encoded.
         """
         cls = type(event)
-        codec = next((each for each in self._codecs if each.event_class(cls.event_type) is cls), self._codecs[0])
+        codec = self._by_class.get(cls)
+        if codec is None:
+            codec = next((each for each in self._codecs if each.event_class(cls.event_type) is cls), self._codecs[0])
+            self._by_class[cls] = codec
         return codec.event_to_plain(event)
 
     def read(self, row: StreamRow) -> StreamItem:

@@ -1,14 +1,15 @@
 """A server without sockets: connections that keep what was sent, and may be slow, blocked or broken."""
 
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, final
 
 import attrs
 import trio
 
-from blazen_trio import Context, Engine, Event, StartEvent, StopEvent, Workflow, step
+from blazen_trio import Context, Engine, Event, StartEvent, StopEvent, StoreError, Workflow, step
+from blazen_trio.testing.stores import _Around
 from blazen_trio.websocket.server.feeds import Feeds
 from blazen_trio.websocket.server.interfaces import Authorize
 from blazen_trio.websocket.server.session import Session
@@ -89,7 +90,7 @@ class FakeConnection:
 
     async def until(self, is_there: Callable[[], Any]) -> Any:
         """Wait until what was sent makes this true."""
-        with trio.fail_after(1000):
+        with trio.fail_after(200):
             while not (found := is_there()):
                 self._news = trio.Event()
                 await self._news.wait()
@@ -195,6 +196,18 @@ async def connected(server: FakeServer) -> AsyncGenerator[Client, None]:
         yield Client(session, connection)
         session.close()
         nursery.cancel_scope.cancel()
+
+
+@final
+class ForgetfulStore(_Around):
+    """A store that for a while finds no streams."""
+
+    is_failing = False
+
+    async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        if self.is_failing and "read_stream" in getattr(call, "__qualname__", ""):
+            raise StoreError("no streams today")
+        return await call()
 
 
 # --- Workflows --------------------------------------------------------------------------------------------------------

@@ -172,10 +172,10 @@ class Delivery:
         end = self._received + self._window
         if self._is_news(feed.condition()):
             await self._tell_condition(feed)
+        elif self._position >= end:
+            await self._wait_for_credit()  # and until then it wants nothing more to be read, either
         elif self._position >= source.window.last:
             await source.more()
-        elif self._position >= end:
-            await self._wait_for_credit()
         elif self._position < source.window.floor:
             await self._send_gap(source.window.floor)
         else:

@@ -80,6 +80,7 @@ class RunFeed:
         self._condition: Condition | None = None
         self._is_condition_old = True
         self._run_frame = b""
+        self._unwatch = run.watch(self._note_change)  # from the first look on: no change falls between
 
     # --- For the subscribers ------------------------------------------------------------------------------------------
 
@@ -142,14 +143,13 @@ class RunFeed:
         """Be the task that reads the stream, until it is over or nobody subscribes."""
         with self.scope:
             reader = WindowReader(self.run, self.window, self.writer, self._limits)
-            leave = self.run.watch(self._note_change)
             try:
                 await self._read_all(reader)
                 self._end(None)
             except Exception as error:  # noqa: BLE001 - whatever it is, those who subscribe learn that it is over
                 self._end(told_error(error, f"the stream of run {self.run.run_id}"))
             finally:
-                leave()
+                self._unwatch()
                 reader.close()
 
     async def _read_all(self, reader: WindowReader) -> None:

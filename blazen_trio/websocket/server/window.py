@@ -5,13 +5,15 @@
 * It never forgets the item that was added last, however big that is.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 _KEPT_EIGHTHS: Final = 7
 """When it is full it is cut down to so many eighths at once, so that cutting costs nothing per item."""
 
 
-class EncodedItem(NamedTuple):
+class EncodedItem(msgspec.Struct, gc=False):
     """One item: its number, the wire names that it goes by, its text, and whether it stands for what is missing."""
 
     seq: int

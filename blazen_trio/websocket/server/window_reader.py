@@ -29,7 +29,7 @@ class WindowReader:
         self._window = window
         self._writer = writer
         self._count = max(1, min(limits.batch_events, limits.window // 2))
-        self._bytes = limits.window_bytes // 2
+        self._bytes = max(1, limits.window_bytes // 2)
         self._unread: deque[StreamItem] = deque()
 
     async def wait(self) -> None:
