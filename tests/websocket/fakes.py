@@ -53,6 +53,7 @@ class FakeConnection:
     sent: list[dict[str, Any]] = attrs.Factory(list)
     frames: list[bytes] = attrs.Factory(list)
     cancelled_sends: int = 0
+    on_message: Callable[[dict[str, Any]], None] = lambda _: None
     _lock: trio.Lock = attrs.Factory(trio.Lock)
     _news: trio.Event = attrs.Factory(trio.Event)
 
@@ -75,6 +76,7 @@ class FakeConnection:
             if self.is_broken:
                 raise trio.BrokenResourceError
             self.sent.append(json.loads(payload))
+            self.on_message(self.sent[-1])
             self._news.set()
 
     def close_soon(self, code: int, reason: str) -> None:

@@ -26,7 +26,6 @@ async def test_a_run_is_started_asked_and_answered(autojump_clock: MockClock) ->
         waiting = await client.say("result", run_id="mine")
         answer = {"run_id": "mine", "request_id": question["request_id"]}
         await client.ask("respond_to_input", response=[3], **answer)
-        await client.ask("respond_to_input", response=[3], **answer)
         result = await client.answer(waiting)
         assert result["event"] == event("StopEvent", result=[3])
         assert result["run"]["status"] == "completed"

@@ -88,6 +88,8 @@ class Delivery:
         id: its name on the connection.
         run_id: whose stream it is.
         told: by run, what this connection was told last of its condition.
+        position: see above.
+        was_waited_for: see ``RunFeed``.
     """
 
     def __init__(
@@ -100,7 +102,9 @@ class Delivery:
         self._limits = limits
         self._types: Types = None if request.types is None else frozenset(request.types)
         self._window = min(request.window or limits.window, limits.window)
-        self._position = self._sent = self._received = request.after
+        self.position: int = request.after
+        self.was_waited_for: bool = False
+        self._sent = self._received = request.after
         self._scope = trio.CancelScope()
         self._credit: Parking | None = None
         self._is_sending = self._is_left = False
@@ -146,8 +150,8 @@ class Delivery:
         Raises:
             StoreError: what is stored cannot be read.
         """
-        async with feeds.joined(run, self._position) as feed:
-            if self._position < feed.window.floor:
+        async with feeds.joined(run, self) as feed:
+            if self.position < feed.window.floor:
                 await self._catch_up(run, feed)
             while not self._is_at_end(feed):
                 await self._go_on(feed, feed)
@@ -157,26 +161,27 @@ class Delivery:
             return feed.error
 
     async def _catch_up(self, run: EngineRun, feed: RunFeed) -> None:
-        own = CatchUp(run, self._position, feed.writer, self._limits)
+        own = CatchUp(run, self.position, feed.writer, self._limits)
         try:
-            while self._position < feed.window.floor and not self._is_at_end(own):
+            while self.position < feed.window.floor and not self._is_at_end(own):
                 await self._go_on(own, feed)
         finally:
             own.close()
 
     def _is_at_end(self, source: Source) -> bool:
-        return source.is_over and self._position >= source.window.last
+        return source.is_over and self.position >= source.window.last
 
     async def _go_on(self, source: Source, feed: RunFeed) -> None:
         """Do what is to be done next; a checkpoint, unless nothing on the way is for this client."""
         end = self._received + self._window
         if self._is_news(feed.condition()):
             await self._tell_condition(feed)
-        elif self._position >= end:
+        elif self.position >= end:
             await self._wait_for_credit()  # and until then it wants nothing more to be read, either
-        elif self._position >= source.window.last:
+        elif self.position >= source.window.last:
+            self.was_waited_for = False
             await source.more()
-        elif self._position < source.window.floor:
+        elif self.position < source.window.floor:
             await self._send_gap(source.window.floor)
         else:
             await self._send_next(source, end)
@@ -190,8 +195,8 @@ class Delivery:
         await self._send(feed.run_frame)
 
     async def _send_next(self, source: Source, end: int) -> None:
-        until, ready = source.frame(self.id, self._position, end, self._types)
-        self._position = until
+        until, ready = source.frame(self.id, self.position, end, self._types)
+        self.position = until
         if ready is not None:
             self._sent = until
             await self._send(ready)
@@ -199,14 +204,14 @@ class Delivery:
             await self._tell_position()
 
     async def _send_gap(self, floor: int) -> None:
-        gap = gap_item(floor, floor - self._position, time.time())
-        self._position = self._sent = floor
+        gap = gap_item(floor, floor - self.position, time.time())
+        self.position = self._sent = floor
         await self._send(frame(events_message(self.id, floor, [gap])))
 
     async def _tell_position(self) -> None:
-        if self._sent < self._position:
-            self._sent = self._position
-            await self._send(frame(events_message(self.id, self._position, [])))
+        if self._sent < self.position:
+            self._sent = self.position
+            await self._send(frame(events_message(self.id, self.position, [])))
 
     async def _wait_for_credit(self) -> None:
         self._credit = Parking()

@@ -5,7 +5,9 @@ Rules of this file:
 * A feed lives while somebody subscribes to its run; it reads while one of them has taken all that it has. So the
   quickest leads, the others find what it left in the window, and if nobody takes anything, nothing is read. It is the
   run's own buffer that fills then, not this one; the run itself never waits.
-* What a feed has is in its window, bounded. Whoever falls out of that has missed something.
+* What a feed has is in its window, bounded. Whoever falls out of that has missed something. Who is about to is waited
+  for a moment, since he may only be behind others in the queue for the processor; but not again before he has caught
+  up, so that nobody who is slow makes the others slow.
 * Whole frames are kept, for the many that are in step: the same numbers for the same subscription id are the same
   bytes. Batches end at multiples of ``batch_events``, so that those who fell out of step are in step again soon.
 * A feed never raises: what goes wrong ends it, and is told to those who subscribe.
@@ -13,7 +15,7 @@ Rules of this file:
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import trio
 from trio.lowlevel import ParkingLot
@@ -34,11 +36,23 @@ from blazen_trio.websocket.server.window_reader import WindowReader, new_window
 FRAMES_KEPT: Final = 64
 """Frames of a feed that are kept: those who are in step need one or two, those who are not need some more."""
 
+GRACE_S: Final = 0.05
+"""So long those who are about to fall out of the window are waited for: more than a turn of thousands of tasks."""
+
+_LOOK_S: Final = 0.001
+
 Types: TypeAlias = frozenset[str] | None
 """The wire names of the event classes that a subscriber wants; ``None``: all."""
 
 Condition: TypeAlias = tuple[RunStatus, tuple[str, ...]]
 """What clients are told of by itself: a run's status, and its open questions."""
+
+
+class Follower(Protocol):
+    """Who subscribes: where he stands, and whether he was waited for and has not caught up since."""
+
+    position: int
+    was_waited_for: bool
 
 
 def frame(payload: bytes) -> bytes:
@@ -59,7 +73,7 @@ class RunFeed:
         window: what it has.
         is_over: nothing will come any more.
         error: why, if that is not the end of the run.
-        readers: how many subscribe.
+        followers: who subscribe.
         scope: of the task that reads.
     """
 
@@ -68,7 +82,7 @@ class RunFeed:
         self.window: Window = new_window(start, limits)
         self.is_over: bool = False
         self.error: ErrorView | None = None
-        self.readers: int = 0
+        self.followers: set[Follower] = set()
         self.scope: trio.CancelScope = trio.CancelScope()
         self.writer: ItemWriter = ItemWriter(run.workflow)
         self._limits = limits
@@ -156,11 +170,28 @@ class RunFeed:
         while not reader.is_over:
             while not self._is_wanted:
                 await self._demand.park()
+            await self._wait_for_late_ones()
             await reader.wait()
             await self._look_elsewhere()
             self._is_wanted = False
             reader.take_in()
             self.poke()
+
+    async def _wait_for_late_ones(self) -> None:
+        """Let those go on who stand in the older half of a window that fills."""
+        is_filling = 2 * len(self.window) >= self._limits.window or 2 * self.window.bytes >= self._limits.window_bytes
+        if not is_filling:
+            return
+        with trio.move_on_after(GRACE_S):
+            while self._late():
+                await trio.sleep(_LOOK_S)
+        for each in self._late():
+            each.was_waited_for = True
+
+    def _late(self) -> list[Follower]:
+        floor = self.window.floor
+        half = floor + len(self.window) // 2
+        return [each for each in self.followers if floor <= each.position < half and not each.was_waited_for]
 
     async def _look_elsewhere(self) -> None:
         """Of a run that another engine has, nobody tells us: what the store says of it goes with its events."""
@@ -183,7 +214,7 @@ class RunFeed:
 
     def statistics(self) -> dict[str, int]:
         """What it holds."""
-        return {"readers": self.readers, "events": len(self.window), "bytes": self.window.bytes}
+        return {"readers": len(self.followers), "events": len(self.window), "bytes": self.window.bytes}
 
 
 class Feeds:
@@ -195,19 +226,19 @@ class Feeds:
         self._feeds: dict[str, RunFeed] = {}
 
     @asynccontextmanager
-    async def joined(self, run: EngineRun, after: int) -> AsyncGenerator[RunFeed, None]:
-        """The feed of a run, for one who wants what comes behind ``after``.
+    async def joined(self, run: EngineRun, follower: Follower) -> AsyncGenerator[RunFeed, None]:
+        """The feed of a run, for one who wants what comes behind his position.
 
         Raises:
             StoreError: the run is not there any more, or its store fails.
         """
-        feed = await self._of(run, after)
-        feed.readers += 1
+        feed = await self._of(run, follower.position)
+        feed.followers.add(follower)
         try:
             yield feed
         finally:
-            feed.readers -= 1
-            if not feed.readers:
+            feed.followers.discard(follower)
+            if not feed.followers:
                 feed.scope.cancel()
 
     async def _of(self, run: EngineRun, after: int) -> RunFeed:

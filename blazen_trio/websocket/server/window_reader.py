@@ -28,8 +28,8 @@ class WindowReader:
         self._events = run.stream_events(window.last)
         self._window = window
         self._writer = writer
-        self._count = max(1, min(limits.batch_events, limits.window // 2))
-        self._bytes = max(1, limits.window_bytes // 2)
+        self._count = max(1, min(limits.batch_events, limits.window // 4))
+        self._bytes = max(1, limits.window_bytes // 4)
         self._unread: deque[StreamItem] = deque()
 
     async def wait(self) -> None:
@@ -47,7 +47,7 @@ class WindowReader:
             self.is_over = True
 
     def take_in(self) -> None:
-        """Encode what is there, up to half a window. Raises ``EncodeError``."""
+        """Encode what is there, up to a quarter of a window. Raises ``EncodeError``."""
         room = self._bytes
         while self._unread and room > 0:
             item = self._writer.write(self._unread.popleft())
