@@ -370,6 +370,24 @@ class EventSubscription(trio.abc.ReceiveChannel[Event]):
             raise trio.EndOfChannel
         raise trio.WouldBlock
 
+    def receive_records_nowait(self, count: int) -> list[Publication]:
+        """The next events' records at once, at most ``count`` (at least 1) of them; maybe none.
+
+        Much cheaper for each than one by one. Raises ``trio.EndOfChannel`` after the last one.
+        """
+        try:
+            records = [self.receive_record_nowait()]
+        except trio.WouldBlock:
+            return []
+        if count > 1 and self._batch and self._stream.last_seq <= self._fresh_until:
+            more = self._batch[:-count:-1]
+            del self._batch[-len(more) :]
+            records += more
+            self.position = more[-1].seq
+            if self._lossless:
+                self._stream.settle()
+        return records
+
     def _take(self) -> Publication | None:
         """Take the next record of the batch, if there is one that the stream still keeps: the short way."""
         if not self._batch or self._stream.last_seq > self._fresh_until:

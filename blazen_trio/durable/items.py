@@ -23,6 +23,7 @@ class ItemCodec:
 
     def __init__(self, definition: WorkflowDefinition) -> None:
         self._codecs: tuple[Codec, ...] = tuple(map(codec_of, _with_inner(definition)))
+        self._by_class: dict[type[Event], Codec] = {}
 
     def write(self, effect: Publish) -> StreamRow:
         """A stream item as a row.
@@ -32,11 +33,19 @@ class ItemCodec:
         """
         item = effect.envelope()
         origin: list[Plain] = [item.source_step, item.call_id, item.attempt]
-        return StreamRow(item.seq, item.timestamp, to_msgpack([self._event(effect.event), *origin]))
+        return StreamRow(item.seq, item.timestamp, to_msgpack([self.event_to_plain(effect.event), *origin]))
 
-    def _event(self, event: Event) -> Plain:
+    def event_to_plain(self, event: Event) -> dict[str, Plain]:
+        """An event as plain data, by the codec of the workflow whose class it is.
+
+        Raises:
+            EncodeError: it cannot be encoded.
+        """
         cls = type(event)
-        codec = next((each for each in self._codecs if each.event_class(cls.event_type) is cls), self._codecs[0])
+        codec = self._by_class.get(cls)
+        if codec is None:
+            codec = next((each for each in self._codecs if each.event_class(cls.event_type) is cls), self._codecs[0])
+            self._by_class[cls] = codec
         return codec.event_to_plain(event)
 
     def read(self, row: StreamRow) -> StreamItem:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -84,6 +84,7 @@ class Engine:
         self._queue: deque[tuple[HeldRun, RunState | None, dict[str, Any]]] = deque()
         self._started = self._recovered = self._finished = 0
         self._away: Counter[str] = Counter()
+        self._watchers: dict[str, list[Callable[[], None]]] = {}
 
     @property
     def node_id(self) -> str:
@@ -345,6 +346,23 @@ class Engine:
             self.pump()
         else:
             self.idle.pop(held, None)
+
+    def watch(self, run_id: str, tell: Callable[[], None]) -> Callable[[], None]:
+        """See ``EngineRun.watch``."""
+        watchers = self._watchers.setdefault(run_id, [])
+        watchers.append(tell)
+
+        def leave() -> None:
+            watchers.remove(tell)
+            if not watchers:
+                self._watchers.pop(run_id, None)
+
+        return leave
+
+    def tell_watchers(self, run_id: str) -> None:
+        """What is known of the run has changed."""
+        for tell in self._watchers.get(run_id, ()):
+            tell()
 
     def note_finished(self, state: RunState) -> None:
         """A run is over, and that is saved."""

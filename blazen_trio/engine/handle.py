@@ -1,9 +1,12 @@
 """``EngineRun``: one run of an engine, wherever it is now. The methods are those of ``WorkflowRun``."""
 
+from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from blazen_trio.abc import NUMBER_MAX
 from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent
 from blazen_trio.core.history import HistoryEvent
 from blazen_trio.core.status import RunStatus
@@ -97,6 +100,33 @@ class EngineRun:
         if held is None or held.runner is None:
             return {"status": self.status.value}
         return held.runner.statistics()
+
+    def running_steps(self) -> dict[str, int]:
+        """How many calls of each step run now; none while the run is not in memory here."""
+        held = self._engine.held.get(self.run_id)
+        if held is None or held.runner is None:
+            return {}
+        return dict(Counter(call.step_name for call in held.runner.state.running))
+
+    async def last_seq(self) -> int:
+        """The number of the last event that it published, as far as that is saved; a checkpoint.
+
+        Raises:
+            RunNotFoundError: it was deleted.
+        """
+        return (await self._engine.store.read_stream(self.run_id, after=NUMBER_MAX, limit=1)).last
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this engine holds it: what is known of it here is what is so."""
+        return self.run_id in self._engine.held
+
+    def watch(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Have ``tell`` called whenever its status or its questions may be others here; gives what ends that.
+
+        ``tell`` must neither wait nor raise.
+        """
+        return self._engine.watch(self.run_id, tell)
 
     async def info(self) -> RunInfo:
         """What the store says of it; a checkpoint.

@@ -270,6 +270,7 @@ class HeldRun:
         """What lists show of the run was written."""
         self.seen.status, self.seen.questions = status, questions
         self.engine.note_idle(self, is_idle=status in _IDLE)
+        self.engine.tell_watchers(self.run_id)
 
     @property
     def may_be_parked(self) -> bool:

@@ -11,6 +11,7 @@ Rules of this file:
 
 import copy
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -66,6 +67,30 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
             self.position = item.seq
             if self._types is None or isinstance(item.event, self._types):
                 return item
+
+    async def receive_items(self, count: int) -> list[StreamItem]:
+        """The next events in their envelopes: what is there, from one to ``count``; a checkpoint.
+
+        Much cheaper for each than one by one.
+        """
+        items = [await self.receive_item()]
+        for item in self._ready(count - 1):
+            self.position = item.seq
+            if self._types is None or isinstance(item.event, self._types):
+                items.append(item)
+        return items
+
+    def _ready(self, count: int) -> Iterable[StreamItem]:
+        """At most so many items behind this position that need not be waited for."""
+        if self._items:
+            return [self._items.popleft() for _ in range(min(count, len(self._items)))]
+        if count < 1 or self._live is None or self._live.dropped > self.position:
+            return ()
+        try:
+            records = self._live.receive_records_nowait(count)
+        except trio.EndOfChannel:  # whoever waits for the next one learns it
+            return ()
+        return [each.envelope() for each in records if each.seq > self.position and not isinstance(each, MissedEvents)]
 
     async def _next(self) -> StreamItem:
         while True:

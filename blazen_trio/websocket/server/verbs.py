@@ -1,0 +1,199 @@
+"""What clients ask for, a function each: from the request to the value of its answer.
+
+Rules of this file:
+
+* That it is allowed was asked before; only a list has to be looked through run by run.
+* What clients send into a run is read by the codec of its workflow, and only what may come from outside.
+* Errors of the engine are the client's answer as they are; ``ProtocolError`` says what the client did wrong.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from blazen_trio.codec import Codec, DecodeError
+from blazen_trio.core.errors import ProtocolError
+from blazen_trio.core.events import StartEvent, is_external
+from blazen_trio.engine import RunInfo, info_of
+from blazen_trio.websocket.protocol import Request, messages
+from blazen_trio.websocket.protocol.fields import EventData, PlainData
+from blazen_trio.websocket.protocol.views import HistoryView, InfoView, ResultView, RunView, WorkflowView
+from blazen_trio.websocket.server.authorizing import Caller
+from blazen_trio.websocket.server.interfaces import Server
+from blazen_trio.websocket.server.shown import (
+    event_class,
+    history_view,
+    info_view,
+    raw_json,
+    read_event,
+    result_view,
+    run_view,
+)
+from blazen_trio.workflow import Workflow
+
+RUNS_LOOKED_AT_MAX: Final = 10_000
+"""Runs that one list looks at for those that its reader may see."""
+
+Verb: TypeAlias = Callable[[Server, Caller, Any], Awaitable[object]]
+
+
+# --- Runs -------------------------------------------------------------------------------------------------------------
+
+
+async def start(server: Server, _caller: Caller, request: messages.Start) -> RunView:
+    """Start a run."""
+    workflow = server.engine.workflow(request.workflow)
+    event = read_event(workflow, _checked_start(workflow, request.event))
+    metadata = {key: _value(workflow.codec, each, f"metadata[{key!r:.100}]") for key, each in request.metadata.items()}
+    run = await server.engine.start(workflow.name, event, request.run_id, metadata=metadata, require=request.require)
+    return run_view(run)
+
+
+def _checked_start(workflow: Workflow, event: EventData) -> EventData:
+    cls = event_class(workflow, event.event_type)
+    if not issubclass(cls, StartEvent) and not is_external(cls):
+        raise ProtocolError(f"{event.event_type} starts no run from outside: it is neither a StartEvent nor external")
+    return event
+
+
+async def get(server: Server, _caller: Caller, request: messages.Get) -> RunView:
+    """Look at a run."""
+    return await _view(server, request.run_id)
+
+
+async def runs(server: Server, caller: Caller, request: messages.Runs) -> list[InfoView]:
+    """A page of runs: of those that may be seen."""
+    if request.after is not None:
+        await caller.check_visible(request.after)
+    shown, after, looked_at = list[RunInfo](), request.after, 0
+    while len(shown) < request.limit and looked_at < RUNS_LOOKED_AT_MAX:
+        page = await server.engine.runs(
+            status=request.status, workflow=request.workflow, limit=request.limit, after=after
+        )
+        shown += [each for each in page if await caller.allows("get", each.run_id, each.workflow_name)]
+        if caller.may_do_all or len(page) < request.limit:
+            break
+        looked_at += len(page)
+        after = page[-1].run_id
+    return list(map(info_view, shown[: request.limit]))
+
+
+async def info(server: Server, _caller: Caller, request: messages.Info) -> InfoView:
+    """What the store says of a run."""
+    return info_view(info_of(await server.engine.store.info(request.run_id)))
+
+
+async def result(server: Server, _caller: Caller, request: messages.Result) -> ResultView:
+    """Wait for the end of a run."""
+    run = await server.engine.get(request.run_id)
+    return result_view(run, await run.result())
+
+
+async def snapshot(server: Server, _caller: Caller, request: messages.Snapshot) -> msgspec.Raw:
+    """The whole condition of a run."""
+    run = await server.engine.get(request.run_id)
+    return raw_json((await run.snapshot()).to_json())
+
+
+async def history(server: Server, _caller: Caller, request: messages.History) -> list[HistoryView]:
+    """What happened in a run."""
+    return history_view(await server.engine.get(request.run_id))
+
+
+# --- Controls ---------------------------------------------------------------------------------------------------------
+
+
+async def respond_to_input(server: Server, _caller: Caller, request: messages.RespondToInput) -> RunView:
+    """Answer a question."""
+    workflow = await _workflow_of(server, request.run_id)
+    response = _value(workflow.codec, request.response, "response")
+    await server.engine.respond_to_input(request.run_id, request.request_id, response)
+    return await _view(server, request.run_id)
+
+
+async def send_event(server: Server, _caller: Caller, request: messages.SendEvent) -> RunView:
+    """Put an event into a run."""
+    workflow = await _workflow_of(server, request.run_id)
+    if not is_external(event_class(workflow, request.event.event_type)):
+        raise ProtocolError(f"{request.event.event_type} may not be sent from outside: its class is not external=True")
+    await server.engine.send_event(request.run_id, read_event(workflow, request.event))
+    return await _view(server, request.run_id)
+
+
+async def pause(server: Server, _caller: Caller, request: messages.Pause) -> RunView:
+    """Pause a run."""
+    await server.engine.pause(request.run_id, interrupt=request.interrupt)
+    return await _view(server, request.run_id)
+
+
+async def resume(server: Server, _caller: Caller, request: messages.Resume) -> RunView:
+    """Go on with a run that is paused."""
+    await server.engine.resume(request.run_id)
+    return await _view(server, request.run_id)
+
+
+async def abort(server: Server, _caller: Caller, request: messages.Abort) -> RunView:
+    """End a run now."""
+    await server.engine.abort(request.run_id, request.reason)
+    return await _view(server, request.run_id)
+
+
+async def delete(server: Server, _caller: Caller, request: messages.Delete) -> None:
+    """Forget a run that is over."""
+    await server.engine.delete(request.run_id)
+
+
+# --- The server -------------------------------------------------------------------------------------------------------
+
+
+async def statistics(server: Server, _caller: Caller, _request: messages.Statistics) -> PlainData:
+    """What engine and server hold."""
+    held = {"engine": server.engine.statistics(), "server": server.statistics()}
+    return msgspec.to_builtins(held, str_keys=True, enc_hook=repr)
+
+
+async def workflows(server: Server, _caller: Caller, _request: messages.Workflows) -> list[WorkflowView]:
+    """The workflows that there are."""
+    return [WorkflowView.of(each.describe()) for each in server.engine.workflows.values()]
+
+
+# --- Parts ------------------------------------------------------------------------------------------------------------
+
+
+async def _view(server: Server, run_id: str) -> RunView:
+    return run_view(await server.engine.get(run_id))
+
+
+async def _workflow_of(server: Server, run_id: str) -> Workflow:
+    held = server.engine.held.get(run_id)
+    if held is not None:
+        return held.workflow
+    return server.engine.workflow((await server.engine.store.info(run_id)).workflow_name)
+
+
+def _value(codec: Codec, plain: PlainData, where: str) -> Any:
+    try:
+        return codec.from_plain(plain)
+    except DecodeError as error:
+        raise ProtocolError(f"{where}{error.path}: {error.problem}") from None
+
+
+VERBS: Final[Mapping[type[Request], Verb]] = {
+    messages.Start: start,
+    messages.Get: get,
+    messages.Runs: runs,
+    messages.Info: info,
+    messages.RespondToInput: respond_to_input,
+    messages.SendEvent: send_event,
+    messages.Pause: pause,
+    messages.Resume: resume,
+    messages.Abort: abort,
+    messages.Delete: delete,
+    messages.Result: result,
+    messages.Snapshot: snapshot,
+    messages.History: history,
+    messages.Statistics: statistics,
+    messages.Workflows: workflows,
+}
+"""All that is asked of the engine; subscriptions are the session's own."""

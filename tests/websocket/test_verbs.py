@@ -1,0 +1,246 @@
+"""Everything that can be asked of an engine from afar."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from blazen_trio import open_engine
+from blazen_trio.stores import MemoryStore
+from blazen_trio.websocket.server.interfaces import Access
+from tests.websocket.fakes import Refused, approving, asking, connected, new_tap, pouring, serving
+
+
+def event(name: str, **data) -> dict:
+    return {"event_type": name, "data": data}
+
+
+async def test_a_run_is_started_asked_and_answered(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [asking]) as engine, serving(engine) as server, connected(server) as client:
+        view = await client.ask("start", workflow="asking", event=event("StartEvent", data=1), run_id="mine")
+        assert (view["run_id"], view["workflow"], view["status"]) == ("mine", "asking", "running")
+        await trio.sleep(0.1)
+        view = await client.ask("get", run_id="mine")
+        assert (view["status"], view["running"]) == ("awaiting_input", {"ask": 1})
+        (question,) = view["questions"]
+        assert (question["prompt"], question["metadata"]) == ("how many?", {"unit": "pages"})
+        waiting = await client.say("result", run_id="mine")
+        answer = {"run_id": "mine", "request_id": question["request_id"]}
+        await client.ask("respond_to_input", response=[3], **answer)
+        result = await client.answer(waiting)
+        assert result["event"] == event("StopEvent", result=[3])
+        assert result["run"]["status"] == "completed"
+        with pytest.raises(Refused, match=r"RunClosedError|AnswerConflictError"):
+            await client.ask("respond_to_input", response=[4], **answer)
+
+
+async def test_only_start_events_and_external_ones_start_runs(autojump_clock: MockClock) -> None:
+    async with (
+        open_engine(MemoryStore(), [approving]) as engine,
+        serving(engine, faults=100) as server,
+        connected(server) as client,
+    ):
+        for good in (event("StartEvent", data=None), event("Begin", data=None, count=3), event("Knock")):
+            assert (await client.ask("start", workflow="approving", event=good))["status"] == "running"
+        for bad, says in (
+            (event("Note", number=1), "ProtocolError.*neither a StartEvent nor external"),
+            (event("Other"), "ProtocolError.*no event class 'Other'"),
+            (event("Begin", data=None, count="three"), "EventDecodeError.*count"),
+            (event("Begin", extra=1), "EventDecodeError"),
+        ):
+            with pytest.raises(Refused, match=says):
+                await client.ask("start", workflow="approving", event=bad)
+        with pytest.raises(Refused, match="ValueError.*no workflow 'none'"):
+            await client.ask("start", workflow="none", event=event("Knock"))
+        with pytest.raises(Refused, match=r"ProtocolError.*metadata\['bad'\]"):
+            await client.ask(
+                "start", workflow="approving", event=event("Knock"), metadata={"bad": {"__blazen_tuple__": 3}}
+            )
+        assert len(await client.ask("runs")) == 3
+
+
+async def test_a_run_id_is_given_once(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [asking]) as engine, serving(engine) as server, connected(server) as client:
+        asked = {"workflow": "asking", "event": event("StartEvent", data=1), "run_id": "mine"}
+        await client.ask("start", **asked)
+        with pytest.raises(Refused, match="RunExistsError"):
+            await client.ask("start", **asked)
+
+
+async def test_only_external_events_are_sent_into_a_run(autojump_clock: MockClock) -> None:
+    async with (
+        open_engine(MemoryStore(), [approving]) as engine,
+        serving(engine, faults=100) as server,
+        connected(server) as client,
+    ):
+        run_id = (await client.ask("start", workflow="approving", event=event("Knock")))["run_id"]
+        for bad, says in (
+            (event("Note", number=1), "ProtocolError.*Note may not be sent from outside"),
+            (event("StartEvent", data=1), "ProtocolError.*StartEvent may not"),
+            (event("StopEvent", result=1), "ProtocolError.*StopEvent may not"),
+            (event("Other"), "ProtocolError.*'Other'"),
+            (event("Approval", by=3), "EventDecodeError.*by"),
+        ):
+            with pytest.raises(Refused, match=says):
+                await client.ask("send_event", run_id=run_id, event=bad)
+        assert (await client.ask("send_event", run_id=run_id, event=event("Approval", by="me")))["run_id"] == run_id
+        assert (await client.ask("result", run_id=run_id))["event"] == event("StopEvent", result="me")
+
+
+async def test_an_answer_that_cannot_be_read_names_the_place(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [asking]) as engine, serving(engine) as server, connected(server) as client:
+        run = await engine.start("asking")
+        with pytest.raises(Refused, match=r"ProtocolError.*response\[1\].*request '1'"):
+            await client.ask(
+                "respond_to_input", run_id=run.run_id, request_id="x", response=[1, {"__blazen_tuple__": 3}]
+            )
+
+
+async def test_a_run_is_paused_resumed_aborted_and_deleted(autojump_clock: MockClock) -> None:
+    new_tap()
+    async with (
+        open_engine(MemoryStore(), [pouring()]) as engine,
+        serving(engine) as server,
+        connected(server) as client,
+    ):
+        run_id = (await engine.start("pouring")).run_id
+        assert (await client.ask("pause", run_id=run_id, interrupt=True))["status"] == "paused"
+        assert (await client.ask("resume", run_id=run_id))["status"] == "running"
+        with pytest.raises(Refused, match="RunLockedError"):
+            await client.ask("delete", run_id=run_id)
+        assert (await client.ask("abort", run_id=run_id, reason="enough"))["status"] == "aborted"
+        with pytest.raises(Refused, match="WorkflowAbortedError.*enough"):
+            await client.ask("result", run_id=run_id)
+        assert await client.ask("delete", run_id=run_id) is None
+        for verb in ("get", "info", "result", "snapshot", "history", "pause", "subscribe"):
+            with pytest.raises(Refused, match="RunNotFoundError"):
+                await client.ask(verb, run_id=run_id)
+
+
+async def test_what_there_is_can_be_looked_at(autojump_clock: MockClock) -> None:
+    async with (
+        open_engine(MemoryStore(), [asking, pouring()]) as engine,
+        serving(engine) as server,
+        connected(server) as client,
+    ):
+        run = await engine.start("asking")
+        await trio.sleep(1)
+        info = await client.ask("info", run_id=run.run_id)
+        assert (info["status"], len(info["questions"])) == ("awaiting_input", 1)
+        assert (await client.ask("snapshot", run_id=run.run_id))["run_id"] == run.run_id
+        assert await client.ask("history", run_id=run.run_id) == []
+        held = await client.ask("statistics")
+        assert held["engine"]["held"] == 1
+        assert held["server"]["connections"] == 1
+        graphs = await client.ask("workflows")
+        assert [each["name"] for each in graphs] == ["asking", "pouring"]
+        assert "ask" in {node["name"] for node in graphs[0]["nodes"]}
+
+
+async def test_runs_come_in_pages_newest_first(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [asking]) as engine, serving(engine) as server, connected(server) as client:
+        for number in range(7):
+            await engine.start("asking", run_id=str(number))
+        first = await client.ask("runs", limit=4)
+        rest = await client.ask("runs", limit=4, after=first[-1]["run_id"])
+        assert sorted(each["run_id"] for each in first + rest) == list("0123456")
+        assert len(first) == 4
+        assert await client.ask("runs", status="completed") == []
+        with pytest.raises(Refused, match="RunNotFoundError"):
+            await client.ask("runs", after="none")
+
+
+# --- Who may do what --------------------------------------------------------------------------------------------------
+
+
+async def test_everything_but_leaving_is_asked_about(autojump_clock: MockClock) -> None:
+    asked: list[Access] = []
+
+    def note(access: Access) -> bool:
+        asked.append(access)
+        return True
+
+    async with (
+        open_engine(MemoryStore(), [asking]) as engine,
+        serving(engine, note) as server,
+        connected(server) as client,
+    ):
+        await client.ask("start", workflow="asking", event=event("StartEvent", data=1), run_id="mine")
+        subscription = await client.say("subscribe", run_id="mine")
+        await client.answer(subscription)
+        await client.ask("unsubscribe", subscription=subscription)
+        await client.ask("workflows")
+        await client.ask("abort", run_id="mine")
+        await client.ask("info", run_id="mine")
+        assert [(each.verb, each.run_id, each.workflow) for each in asked] == [
+            ("start", "mine", "asking"),
+            ("subscribe", "mine", "asking"),
+            ("workflows", None, None),
+            ("abort", "mine", "asking"),
+            ("info", "mine", "asking"),
+        ]
+        assert {each.remote for each in asked} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("answer", ["no", "truthy", "raises", "raises later"])
+async def test_only_true_means_yes(autojump_clock: MockClock, answer: str) -> None:
+    async def later() -> bool:
+        raise ValueError("broken hook")
+
+    def hook(access: Access):
+        if answer == "raises":
+            raise ValueError("broken hook")
+        return {"no": False, "truthy": 1}.get(answer, later()) if answer == "raises later" else answer == "yes" or 1
+
+    async with (
+        open_engine(MemoryStore(), [asking]) as engine,
+        serving(engine, hook) as server,
+        connected(server) as client,
+    ):
+        run = await engine.start("asking")
+        for verb in ("get", "subscribe", "abort", "result"):
+            with pytest.raises(Refused, match="ProtocolError.*not allowed"):
+                await client.ask(verb, run_id=run.run_id)
+        assert not engine.held[run.run_id].seen.status.is_end
+        assert "broken" not in str(client.connection.sent)
+
+
+async def test_nobody_learns_whether_a_run_exists_that_he_may_not_see(autojump_clock: MockClock) -> None:
+    def only_pouring(access: Access) -> bool:
+        return access.workflow == "pouring"
+
+    new_tap()
+    async with (
+        open_engine(MemoryStore(), [asking, pouring()]) as engine,
+        serving(engine, only_pouring, faults=1_000) as server,
+        connected(server) as client,
+    ):
+        await engine.start("asking", run_id="hidden")
+        answers = []
+        for run_id in ("hidden", "absent"):
+            for verb in ("get", "info", "pause", "abort", "delete", "result", "subscribe", "history"):
+                asked = await client.say(verb, run_id=run_id)
+                with pytest.raises(Refused):
+                    await client.answer(asked)
+                answers.append(str(client.answers(asked)[0]["error"]["message"]).replace(f"'{asked}'", "N"))
+            with pytest.raises(Refused, match="not allowed"):
+                await client.ask("runs", workflow="pouring", after=run_id)
+        assert set(answers) == {"protocol violated: not allowed (request N)"}
+
+
+async def test_a_page_shows_only_what_may_be_seen_and_is_full_all_the_same(autojump_clock: MockClock) -> None:
+    async def odd(access: Access) -> bool:
+        await trio.sleep(0.01)
+        return access.verb == "runs" or (access.verb == "get" and int(access.run_id or 0) % 2 == 1)
+
+    async with (
+        open_engine(MemoryStore(), [asking]) as engine,
+        serving(engine, odd) as server,
+        connected(server) as client,
+    ):
+        for number in range(20):
+            await engine.start("asking", run_id=str(number))
+        first = await client.ask("runs", limit=4)
+        second = await client.ask("runs", limit=4, after=first[-1]["run_id"])
+        third = await client.ask("runs", limit=4, after=second[-1]["run_id"])
+        assert [len(first), len(second), len(third)] == [4, 4, 2]
+        assert sorted(int(each["run_id"]) for each in first + second + third) == list(range(1, 20, 2))
