@@ -100,8 +100,8 @@ class Model:
             raise RunNotFoundError(run_id)
         run = self.runs[run_id]
         match request:
-            case said.SendEvent(event=event):
-                run.publish("Note", number=len(run.items), sent=event.data)
+            case said.SendEvent():
+                run.publish("Note", number=len(run.items))
             case said.RespondToInput():
                 run.view.questions, run.view.status = [], RunStatus.RUNNING
                 run.publish("Mark")
@@ -189,13 +189,16 @@ class FakeServer:
     async def publish(self, count: int = 1, run_id: str = "run", event_type: str = "Note") -> None:
         """The run publishes, and all hear of it."""
         for _ in range(count):
-            self.model.run(run_id).publish(event_type, **{} if event_type == "Mark" else {"number": 0})
+            self.model.run(run_id).publish(event_type, **{} if event_type.endswith("Mark") else {"number": 0})
         await self.tell()
 
     async def tell(self) -> None:
         """Send what there is to everybody."""
         for each in list(self.connections):
-            await each.pump()
+            try:
+                await each.pump()
+            except (Cut, ConnectionClosed):
+                await each.cut()
 
     async def say(self, *messages: ServerMessage | bytes) -> None:
         """Say something, just so."""

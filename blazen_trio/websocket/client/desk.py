@@ -102,12 +102,12 @@ class Desk:
         return asked
 
     def _joined(self, asked: Asked) -> Asked:
-        """The same question that is on its way already, if there is one."""
+        """The same question that is on its way already, if there is one; without a connection each has its own time."""
         request = asked.request
         if not isinstance(request, Result):
             return asked
         first = self._results.get(request.run_id)
-        if first is None or not first.is_sent:
+        if first is None or not self.is_connected:
             self._results[request.run_id] = first = asked
         return first
 

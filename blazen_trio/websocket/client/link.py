@@ -137,6 +137,7 @@ class Link:
         self.desk.give_up(CLOSED)
         if self._wire is not None:
             await self._wire.close()
+        self._note_lost(LostError(CLOSED), 0.0)
         await trio.lowlevel.checkpoint()
 
     # --- What it holds ------------------------------------------------------------------------------------------------
