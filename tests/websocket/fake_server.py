@@ -186,6 +186,12 @@ class FakeServer:
         for each in list(self.connections):
             await each.cut()
 
+    async def close(self, code: int, reason: str) -> None:
+        """Close the last connection as a server does."""
+        connection = self.connections[-1]
+        connection.is_closing = True
+        await connection.socket.aclose(code, reason)
+
     async def publish(self, count: int = 1, run_id: str = "run", event_type: str = "Note") -> None:
         """The run publishes, and all hear of it."""
         for _ in range(count):
@@ -214,6 +220,7 @@ class FakeConnection:
         self.stream = stream
         self.readers: dict[int, Reader] = {}
         self.outbox: list[ServerMessage | bytes] = []
+        self.is_closing = False
         self.socket: WebSocketConnection
 
     async def serve(self) -> None:
@@ -223,11 +230,19 @@ class FakeConnection:
             self.server.connections.append(self)
             if self.server.greeting is not None:
                 await self.send(self.server.greeting)
-            while True:
-                message = read_from_client(await self.socket.get_message(), bytes_max=BYTES)
-                assert not isinstance(message, Fault), message
-                await self._counted(partial(self._take, message))
-                await self.pump()
+            try:
+                while True:
+                    await self._hear(await self.socket.get_message())
+            except ConnectionClosed:
+                if self.is_closing:
+                    await trio.sleep(0.01)  # trio-websocket's reader has to live until the client said goodbye, too
+                raise
+
+    async def _hear(self, text: str | bytes) -> None:
+        message = read_from_client(text, bytes_max=BYTES)
+        assert not isinstance(message, Fault), message
+        await self._counted(partial(self._take, message))
+        await self.pump()
 
     async def cut(self) -> None:
         await trio.aclose_forcefully(self.stream)

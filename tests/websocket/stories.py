@@ -10,6 +10,7 @@ import trio
 from blazen_trio import DynamicEvent, Event, StartEvent, StopEvent, StreamItem, Workflow, step
 from blazen_trio.websocket.client import RemoteEngine, RemoteRun, RemoteSubscription
 from blazen_trio.websocket.client.opening import dialled
+from blazen_trio.websocket.protocol.views import LimitsView
 from tests.websocket.fake_server import LIMITS, FakeServer, Model
 
 
@@ -63,8 +64,15 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(model: Model | None = None, limits=LIMITS, **options: Any) -> AsyncIterator[Scene]:
-    """A client of a fake server."""
+async def scene(model: Model | None = None, limits: LimitsView = LIMITS, **options: Any) -> AsyncIterator[Scene]:
+    """A client of a fake server, for some hours at most: a story that waits for ever fails."""
+    with trio.fail_after(20_000):
+        async with _scene(model, limits, options) as story:
+            yield story
+
+
+@asynccontextmanager
+async def _scene(model: Model | None, limits: LimitsView, options: dict[str, Any]) -> AsyncIterator[Scene]:
     async with trio.open_nursery() as nursery:
         server = FakeServer(nursery, model, limits)
         async with dialled(server.dial, **{"workflows": [noting], **options}) as engine:

@@ -52,9 +52,12 @@ def result_in(value: object) -> ResultView:
 def questions_in(views: list[QuestionView]) -> tuple[InputRequestEvent, ...]:
     """The questions that a view of a run holds."""
     try:
-        return tuple([each.question() for each in views])
-    except (DecodeError, TypeError) as error:
+        questions = tuple([each.question() for each in views])
+    except DecodeError as error:
         raise ProtocolError(f"a question cannot be read: {error}") from None
+    if all(type(each.metadata) is dict for each in questions):
+        return questions
+    raise ProtocolError("a question cannot be read: its metadata is no object")
 
 
 def info_in(value: object) -> RunInfo:
@@ -73,7 +76,7 @@ def history_in(value: object) -> tuple[HistoryEvent, ...]:
     """An answer that is a run's history."""
     try:
         return tuple([each.entry() for each in _read(value, list[HistoryView])])
-    except (DecodeError, TypeError) as error:
+    except DecodeError as error:
         raise ProtocolError(f"the history cannot be read: {error}") from None
 
 

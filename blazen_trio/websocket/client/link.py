@@ -125,7 +125,7 @@ class Link:
             self._backoff.note_held(held_s)
             self._bytes_in += wire.tap.bytes_in
             self._bytes_out += wire.tap.bytes_out
-            self._round_trip_s = wire.round_trip_s or self._round_trip_s
+            self._round_trip_s = self._last_round_trip_s(wire)
         if lost.is_violation:
             self.desk.fail(ProtocolError(lost.problem))
         if lost.is_final:
@@ -152,6 +152,9 @@ class Link:
             "messages_out": self._messages_out,
             "bytes_in": self._bytes_in + (0 if wire is None else wire.tap.bytes_in),
             "bytes_out": self._bytes_out + (0 if wire is None else wire.tap.bytes_out),
-            "round_trip_s": (None if wire is None else wire.round_trip_s) or self._round_trip_s,
+            "round_trip_s": self._last_round_trip_s(wire),
             **self.desk.statistics(),
         }
+
+    def _last_round_trip_s(self, wire: Wire | None) -> float | None:
+        return self._round_trip_s if wire is None or wire.round_trip_s is None else wire.round_trip_s

@@ -2,7 +2,8 @@
 
 Rules of this file:
 
-* A send that takes too long, or is cancelled half-way, leaves half a frame: the stream is broken from then on.
+* A send that takes too long, or is cancelled half-way, leaves half a frame: the stream is broken from then on, and
+  closed, so that its reader hears of it.
 * ``heard_at`` is when anything came, pongs too: a connection on which nothing comes is asked, and then given up.
 * Of the beginning some bytes are kept: what a server that refuses says stands there.
 """
@@ -20,6 +21,9 @@ SEND_UNIT: Final = 65_536
 HEAD_BYTES: Final = 8_192
 """Bytes that are kept of a server's answer to the handshake."""
 
+_CLOSE: Final = b"\x88"
+"""So a close frame begins; trio-websocket sends one frame at a time."""
+
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
 _TEXT_CHARS_MAX: Final = 300
 
@@ -33,6 +37,7 @@ class Tap(trio.abc.Stream):
         self._head = b""
         self.ended: trio.Event = trio.Event()
         self.heard_at: float = trio.current_time()
+        self.has_said_goodbye: bool = False
         self.bytes_in: int = 0
         self.bytes_out: int = 0
 
@@ -68,6 +73,7 @@ class Tap(trio.abc.Stream):
         if self._is_broken:
             raise trio.BrokenResourceError("an earlier send was cut off")
         self._is_broken = True  # until all is sent
+        self.has_said_goodbye = self.has_said_goodbye or data[:1] == _CLOSE
         try:
             with trio.fail_after(SEND_S * (1 + len(data) // SEND_UNIT)):
                 await self._stream.send_all(data)
@@ -76,6 +82,7 @@ class Tap(trio.abc.Stream):
             raise trio.BrokenResourceError("the server takes nothing") from None
         finally:
             if self._is_broken:
+                self.ended.set()
                 await trio.aclose_forcefully(self._stream)  # noqa: ASYNC102, ASYNC120 - it never waits
         self.bytes_out += len(data)
 

@@ -10,7 +10,7 @@ Rules of this file:
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Final, NoReturn
+from typing import Final
 
 import attrs
 import trio
@@ -39,6 +39,9 @@ BAD_MESSAGE: Final = 1002
 FORBIDDEN: Final = 1008
 TOO_BIG: Final = 1009
 """Close codes of RFC 6455."""
+
+_BROKEN: Final = (1005, 1006)
+"""Codes that stand for a close without any."""
 
 _SWITCHED: Final = 101
 _RECEIVE_BYTES: Final = 65_536
@@ -101,7 +104,9 @@ class Wire:
         try:
             text = await self._socket.get_message()
         except ConnectionClosed:
-            await self._gone()
+            if self._is_closing:  # from here: trio-websocket's reader must live until the server says goodbye, too
+                await trio.sleep_forever()
+            raise self._lost() from None
         if isinstance(text, bytes):
             return Fault("a binary message")
         return read_from_server(text, bytes_max=4 * self._bytes_max)  # the limit of the socket counts characters
@@ -111,7 +116,7 @@ class Wire:
         try:
             await self._socket.send_message(text.decode())
         except ConnectionClosed:
-            await self._gone()
+            await trio.sleep_forever()  # ``receive`` knows why, and ends this connection
 
     async def keep_alive(self) -> None:
         """Ask a silent server whether it is there, for ever."""
@@ -120,17 +125,18 @@ class Wire:
             asked_at = trio.current_time()
             if asked_at < self.tap.heard_at + QUIET_S:
                 continue
+            heard_bytes = self.tap.bytes_in
             with trio.move_on_after(PONG_S):
                 await self._ping()
                 self.round_trip_s = trio.current_time() - asked_at
-            if self.tap.heard_at <= asked_at:
+            if self.tap.bytes_in == heard_bytes:
                 raise LostError(f"nothing was heard for {QUIET_S + PONG_S:g} s")
 
     async def _ping(self) -> None:
         try:
             await self._socket.ping()
         except ConnectionClosed:
-            await self._gone()
+            await trio.sleep_forever()  # as in ``send``
 
     async def close(self, code: int = NORMAL) -> None:
         """Say that this is over, and wait a little for the server to do the same; a checkpoint."""
@@ -138,20 +144,16 @@ class Wire:
         with trio.move_on_after(CLOSE_S, shield=True):
             await self._socket.aclose(code)
 
-    async def _gone(self) -> NoReturn:
-        """The websocket is closed: that is the end of this connection, unless it is being closed from here."""
-        if self._is_closing:
-            await trio.sleep_forever()
-        raise self._lost() from None
-
     def _lost(self) -> LostError:
         closed = self._socket.closed
-        if closed is None or closed.code in (1005, 1006):
+        if closed is None or closed.code in _BROKEN:
             return LostError("the connection broke")
-        reason = f": {closed.reason}" if closed.reason else ""
-        problem = f"the server closed the connection with code {closed.code}{reason}"
         if closed.code == TOO_BIG:
             return LostError(f"{closed.reason or 'a message is too big'} (see message_bytes=)", is_violation=True)
+        reason = f": {closed.reason}" if closed.reason else ""
+        if not self.tap.has_said_goodbye:  # the answer to a real close; wsproto tells of bad frames in the same way
+            return LostError(f"the server sent what is no frame{reason}", is_violation=True)
+        problem = f"the server closed the connection with code {closed.code}{reason}"
         return LostError(problem, is_final=closed.code in (BAD_MESSAGE, FORBIDDEN))
 
 
