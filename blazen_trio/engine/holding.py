@@ -239,7 +239,8 @@ class HeldRun:
     async def wait_over(self) -> None:
         """Wait until the run is over, or is not held here any more; a checkpoint. Raises why it stopped here."""
         if self.error is None and self.is_held:
-            self._gone = self._gone or trio.Event()
+            if self._gone is None:
+                self._gone = trio.Event()
             await self._gone.wait()
         else:
             await trio.lowlevel.checkpoint()

@@ -1,13 +1,14 @@
 """A server for tests of the client: it speaks ``blazen.v1`` over memory streams, and does what a test wants.
 
 * ``Model`` is what the server has: runs with streams. It outlives connections.
-* ``FakeServer.cut_at`` cuts the connection at one message of the session, counted over both directions: ``(7, "before")``
-  the seventh is lost, ``(7, "after")`` it arrives and nothing behind it does.
+* ``FakeServer.cut_at`` cuts the connection at one message of the session, counted over both directions: with
+  ``(7, "before")`` the seventh is lost, with ``(7, "after")`` it arrives and nothing behind it does.
 * ``FakeServer.script`` may answer a message in the model's place; what it gives is sent, bytes as they are.
 """
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import attrs
 import trio
@@ -111,7 +112,14 @@ class Model:
                 run.view.status = RunStatus.RUNNING
             case said.Abort():
                 run.view.status = RunStatus.ABORTED
-            case said.Delete():
+            case _:
+                return self._told(request, run)
+        return run.view
+
+    def _told(self, request: Request, run: FakeRun) -> object:
+        """What is asked of a run and changes nothing, but for its end."""
+        match request:
+            case said.Delete(run_id=run_id):
                 del self.runs[run_id]
                 return None
             case said.Info():
@@ -121,8 +129,7 @@ class Model:
             case said.Result():
                 return ResultView(run=run.view, event=EventData("StopEvent", {"result": len(run.items)}))
             case _:
-                pass
-        return run.view
+                return run.view
 
     def _info(self, run: FakeRun) -> InfoView:
         view = run.view
@@ -141,7 +148,7 @@ class Reader:
     window: int
 
 
-Script = Callable[[said.ClientMessage], "Iterable[ServerMessage | bytes] | None"]
+Script = Callable[[Any], "Iterable[ServerMessage | bytes] | None"]
 
 
 class FakeServer:
@@ -225,7 +232,7 @@ class FakeConnection:
 
     async def serve(self) -> None:
         async with trio.open_nursery() as nursery:
-            request = await wrap_server_stream(nursery, self.stream)  # type: ignore[arg-type]
+            request = await wrap_server_stream(nursery, self.stream)
             self.socket = await request.accept(subprotocol=VERSION)
             self.server.connections.append(self)
             if self.server.greeting is not None:
@@ -295,7 +302,8 @@ class FakeConnection:
             run = self.server.model.runs[reader.run_id]
             while (message := self._events(reader, run)) is not None:
                 await self.send(message)
-            if run.view.status.is_end and reader.sent >= len(run.items) and self.readers.pop(reader.id, None):
+            if run.view.status.is_end and reader.sent >= len(run.items) and reader.id in self.readers:
+                del self.readers[reader.id]
                 await self.send(Ended(reader.id))
 
     def _events(self, reader: Reader, run: FakeRun) -> Events | None:
@@ -307,7 +315,8 @@ class FakeConnection:
         until = min(reader.sent + BATCH, reader.taken + reader.window, len(run.items))
         if until <= reader.sent:
             return None
-        items = [each for each in run.items[reader.sent : until] if not reader.types or each.event.event_type in reader.types]
+        items = [
+            each for each in run.items[reader.sent : until] if not reader.types or each.event.event_type in reader.types
+        ]
         reader.sent = until
         return Events(reader.id, until, items)
-

@@ -73,7 +73,7 @@ async def test_an_answer_of_the_wrong_shape_fails_its_request_alone(value: Any, 
     async with scene() as story:
         run = await story.run()
         story.server.script = lambda message: [Ok(message.id, value)]
-        verbs = [run.info, run.refresh, run.result, run.pause, story.engine.workflows]
+        verbs: list[Any] = [run.info, run.refresh, run.result, run.pause, story.engine.workflows]
         verbs += [partial(story.engine.get, "run"), partial(story.engine.start, "noting")]
         for call in verbs:
             outcomes: list[Any] = []
@@ -115,7 +115,7 @@ async def test_a_message_that_is_too_big_is_refused(autojump_clock: MockClock) -
     async with scene(message_bytes=10_000) as story:
         run = await story.run()
         story.server.script = lambda message: [Ok(message.id, "x" * 20_000)]
-        with pytest.raises(ProtocolError, match="10000.*message_bytes="):
+        with pytest.raises(ProtocolError, match=r"10000.*message_bytes="):
             await run.snapshot()
         story.server.script = lambda _: None
         await run.info()
@@ -131,7 +131,8 @@ async def test_binary_messages_are_none(autojump_clock: MockClock) -> None:
 
 
 @pytest.mark.parametrize(
-    "junk", [b"\xff" * 100, b"\x83\x00", b"\x81\x01\xff", b"\x89\x7e\xff\xff", b"\x88\x01\x00", b"\xc1\x01{", b"\x80\x00"]
+    "junk",
+    [b"\xff" * 100, b"\x83\x00", b"\x81\x01\xff", b"\x89\x7e\xff\xff", b"\x88\x01\x00", b"\xc1\x01{", b"\x80\x00"],
 )
 async def test_bytes_that_are_no_frames_are_a_violation(junk: bytes, autojump_clock: MockClock) -> None:
     async with scene() as story:

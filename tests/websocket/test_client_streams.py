@@ -19,6 +19,7 @@ from blazen_trio import (
 )
 from blazen_trio.websocket.client.link import CLOSED
 from blazen_trio.websocket.protocol import messages as said
+from blazen_trio.websocket.protocol.errors import ErrorView
 from blazen_trio.websocket.protocol.fields import EventData
 from blazen_trio.websocket.protocol.messages import Ended, Events
 from blazen_trio.websocket.protocol.views import ItemView
@@ -325,13 +326,15 @@ async def test_what_is_queued_is_read_before_the_end_of_the_client(autojump_cloc
         (15, [item(number) for number in range(2, 16)]),  # more than a window and a half
     ],
 )
-async def test_is_told_at_once_behind_what_was_right(until: int, items: list[ItemView], autojump_clock: MockClock) -> None:
+async def test_is_told_at_once_behind_what_was_right(
+    until: int, items: list[ItemView], autojump_clock: MockClock
+) -> None:
     async with scene() as story:
         run = await story.run()
         other = (await story.run("other")).stream_events()
         subscription = run.stream_events()
-        id = await answered(story)
-        await story.server.say(Events(id, 1, [item(1)]), Events(id, until, items))
+        number = await answered(story)
+        await story.server.say(Events(number, 1, [item(1)]), Events(number, until, items))
         await wait_all_tasks_blocked()
         assert await numbers(subscription, 1) == [1]
         with pytest.raises(ProtocolError):
@@ -353,8 +356,8 @@ async def test_a_filtered_one_is_held_to_order(until: int, items: list[ItemView]
     async with scene() as story:
         run = await story.run()
         subscription = run.stream_events(types=Note)
-        id = await answered(story)
-        await story.server.say(Events(id, until, items))
+        number = await answered(story)
+        await story.server.say(Events(number, until, items))
         with pytest.raises(ProtocolError):
             await take(subscription, 3)
 
@@ -363,9 +366,9 @@ async def test_the_end_may_be_an_error(autojump_clock: MockClock) -> None:
     async with scene() as story:
         run = await story.run()
         subscription = run.stream_events()
-        id = await answered(story)
-        error = said.ErrorView("RunNotFoundError", "gone", {"problem": "gone", "run_id": "run"})
-        await story.server.say(Events(id, 1, [item(1)]), Ended(id, error))
+        number = await answered(story)
+        error = ErrorView("RunNotFoundError", "gone", {"problem": "gone", "run_id": "run"})
+        await story.server.say(Events(number, 1, [item(1)]), Ended(number, error))
         assert await numbers(subscription, 1) == [1]
         with pytest.raises(RunNotFoundError):
             await subscription.receive()

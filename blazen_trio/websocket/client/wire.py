@@ -215,7 +215,9 @@ async def _hold_socket(
         lone = alone(error)
         if not isinstance(lone, Exception):
             raise lone from None
-        problem = lone.problem if isinstance(lone, LostError) else f"it is no websocket: {str(lone) or type(lone).__name__}"
+        problem = (
+            lone.problem if isinstance(lone, LostError) else f"it is no websocket: {str(lone) or type(lone).__name__}"
+        )
         raise LostError(_refusal(tap) or problem) from lone
 
 
