@@ -242,7 +242,7 @@ class FakeConnection:
                     await self._hear(await self.socket.get_message())
             except ConnectionClosed:
                 if self.is_closing:
-                    await trio.sleep(0.01)  # trio-websocket's reader has to live until the client said goodbye, too
+                    await trio.sleep(0.01)  # noqa: ASYNC120 - trio-websocket's reader has to live until the client said goodbye, too
                 raise
 
     async def _hear(self, text: str | bytes) -> None:

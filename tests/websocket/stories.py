@@ -82,8 +82,11 @@ async def _scene(model: Model | None, limits: LimitsView, options: dict[str, Any
 
 async def take(subscription: RemoteSubscription, count: int) -> list[StreamItem]:
     """So many items, soon."""
+    items: list[StreamItem] = []
     with trio.fail_after(1_000):
-        return [await subscription.receive_item() for _ in range(count)]
+        while len(items) < count:
+            items.append(await subscription.receive_item())
+    return items
 
 
 async def numbers(subscription: RemoteSubscription, count: int) -> list[int]:

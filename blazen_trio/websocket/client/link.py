@@ -29,6 +29,8 @@ class Link:
         self._hello = hello
         self._backoff = Backoff()
         self._wire: Wire | None = None
+        self._opened = trio.Event()
+        self._first_problem: LostError | None = None
         self._connections = 0
         self._messages_in = self._messages_out = 0
         self._bytes_in = self._bytes_out = 0
@@ -57,40 +59,44 @@ class Link:
 
     # --- Connections --------------------------------------------------------------------------------------------------
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Connect and speak until the client is closed.
-
-        Raises:
-            PeerError: the first connection failed.
-        """
-        lost = await self._connect(task_status)
+    async def run(self) -> None:
+        """Connect and speak, until the client is closed or the server does not want it."""
+        lost = await self._connect()
         if not self._connections:
-            raise PeerError(self.desk.peer, lost.problem) from lost
+            self._first_problem = lost
+            self._opened.set()
+            return
         while self.desk.failure is None:
             await trio.sleep(self._backoff.pause_s())
-            await self._connect(trio.TASK_STATUS_IGNORED)
+            await self._connect()
 
-    async def _connect(self, task_status: trio.TaskStatus[None]) -> LostError:
+    async def wait_open(self) -> None:
+        """Wait for the first connection; a checkpoint. Raises ``PeerError`` if there is none."""
+        await self._opened.wait()
+        if self._first_problem is not None:
+            raise PeerError(self.desk.peer, self._first_problem.problem) from self._first_problem
+
+    async def _connect(self) -> LostError:
         """One connection, from dialling to its loss; gives why it was lost."""
         begun_at = trio.current_time()
         try:
             async with open_wire(self._hello) as wire:
                 begun_at = trio.current_time()
-                await self._speak(wire, task_status)
-        except BaseException as error:  # noqa: BLE001 - a group; what is none of ours is raised again, alone
+                await self._speak(wire)
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - a group; what is none of ours is raised again, alone
             lost = alone(error)
             if not isinstance(lost, LostError):
-                raise lost from None
+                raise lost from lost.__cause__  # noqa: ASYNC104 - as above
         else:
             lost = LostError(CLOSED)
         self._note_lost(lost, trio.current_time() - begun_at)
         return lost
 
-    async def _speak(self, wire: Wire, task_status: trio.TaskStatus[None]) -> None:
+    async def _speak(self, wire: Wire) -> None:
         self._wire, self.node_id = wire, wire.welcome.node_id
         self._connections += 1
         self.desk.connected(wire.welcome.limits)
-        task_status.started()
+        self._opened.set()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read, wire)
             nursery.start_soon(self._write, wire)
@@ -104,7 +110,7 @@ class Link:
             try:
                 self.desk.take(message)
             except ViolationError as violation:
-                await wire.close(BAD_MESSAGE)
+                await wire.close(BAD_MESSAGE)  # noqa: ASYNC120 - who is cancelled is leaving anyway
                 raise LostError(str(violation), is_violation=True) from None
 
     async def _write(self, wire: Wire) -> None:

@@ -99,7 +99,8 @@ async def connected(options: Options, hello: Hello) -> AsyncGenerator[RemoteEngi
     desk.on_run = engine.note_view
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(engine.link.run)
+            nursery.start_soon(engine.link.run)
+            await engine.link.wait_open()
             nursery.start_soon(desk.lose_patience)
             try:
                 yield engine

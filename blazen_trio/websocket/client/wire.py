@@ -105,7 +105,7 @@ class Wire:
             text = await self._socket.get_message()
         except ConnectionClosed:
             if self._is_closing:  # from here: trio-websocket's reader must live until the server says goodbye, too
-                await trio.sleep_forever()
+                await trio.sleep_forever()  # noqa: ASYNC120 - until it is cancelled
             raise self._lost() from None
         if isinstance(text, bytes):
             return Fault("a binary message")
@@ -211,14 +211,14 @@ async def _hold_socket(
     try:
         async with trio.open_nursery() as fence:
             task_status.started(await _shaken(fence, tap, hello))
-    except BaseException as error:  # noqa: BLE001 - the fence: trio-websocket raises what it likes
+    except BaseException as error:  # noqa: ASYNC103, BLE001 - the fence: trio-websocket raises what it likes
         lone = alone(error)
         if not isinstance(lone, Exception):
-            raise lone from None
+            raise lone from None  # noqa: ASYNC104 - without its group
         problem = (
             lone.problem if isinstance(lone, LostError) else f"it is no websocket: {str(lone) or type(lone).__name__}"
         )
-        raise LostError(_refusal(tap) or problem) from lone
+        raise LostError(_refusal(tap) or problem) from lone  # noqa: ASYNC104 - there is no Cancelled in it
 
 
 async def _shaken(fence: trio.Nursery, tap: Tap, hello: Hello) -> WebSocketConnection:
