@@ -1,0 +1,29 @@
+"""The client: runs of an engine that is somewhere else.
+
+From the top down; a file imports only from those below it:
+
+================  ====================================================================================================
+``opening``       ``open_websocket_client``: the block that a client lives in
+``engine``        ``RemoteEngine``: the verbs of ``Engine``, each a request
+``run``           ``RemoteRun``: one run, as it was heard of last
+``subscription``  ``RemoteSubscription``: the stream of a run, one after another, however often the connection is lost
+``link``          one connection after another: dials, speaks, loses patience
+``desk``          what is under way, and what has to be said: decided here, without waiting
+``feeds``         one subscription: what came and was not taken yet, and whether anything is missing
+``requests``      one request until its answer
+``wire``          one connection: handshake, messages, keep-alive, close
+``tap``           the bytes of one connection: counted, timed, each send with a deadline
+``dialling``      a URL, and a stream to the server there
+``backoff``       how long to wait before dialling again
+``knowledge``     which event classes are known here
+================  ====================================================================================================
+
+* A request gets exactly one outcome, and a subscription sees each event once and in order, whatever connections do.
+* Who waits is never held up by who does not read; only the user's own task decodes an event.
+* Nothing a server says raises anywhere but where somebody waits for an answer.
+"""
+
+from blazen_trio.websocket.client.engine import RemoteEngine as RemoteEngine
+from blazen_trio.websocket.client.opening import open_websocket_client as open_websocket_client
+from blazen_trio.websocket.client.run import RemoteRun as RemoteRun
+from blazen_trio.websocket.client.subscription import RemoteSubscription as RemoteSubscription

@@ -1,0 +1,96 @@
+"""Answers of a server as what users know of local runs. What is not as it should be is a ``ProtocolError``."""
+
+from typing import Any, TypeVar
+
+import attrs
+import msgspec
+
+from blazen_trio.codec import DecodeError
+from blazen_trio.core.description import Edge, Node, WorkflowDescription
+from blazen_trio.core.errors import ProtocolError
+from blazen_trio.core.events import InputRequestEvent
+from blazen_trio.core.history import HistoryEvent
+from blazen_trio.engine import RunInfo
+from blazen_trio.websocket.protocol.views import HistoryView, InfoView, QuestionView, ResultView, RunView, WorkflowView
+
+_V = TypeVar("_V")
+
+
+@attrs.define(eq=False)
+class Seen:
+    """What was heard of a run last; all handles of a run have one.
+
+    Attributes:
+        view: of the run.
+        questions: the open ones in it.
+        history: as it was asked for last.
+    """
+
+    view: RunView
+    questions: tuple[InputRequestEvent, ...]
+    history: tuple[HistoryEvent, ...] = ()
+    __weakref__: Any = attrs.field(init=False, repr=False)
+
+
+def _read(value: object, kind: type[_V]) -> _V:
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"the server's answer cannot be read: {error}") from None
+
+
+def run_in(value: object) -> RunView:
+    """An answer that is a run."""
+    return _read(value, RunView)
+
+
+def result_in(value: object) -> ResultView:
+    """An answer that is a result."""
+    return _read(value, ResultView)
+
+
+def questions_in(views: list[QuestionView]) -> tuple[InputRequestEvent, ...]:
+    """The questions that a view of a run holds."""
+    try:
+        questions = tuple([each.question() for each in views])
+    except DecodeError as error:
+        raise ProtocolError(f"a question cannot be read: {error}") from None
+    if all(type(each.metadata) is dict for each in questions):
+        return questions
+    raise ProtocolError("a question cannot be read: its metadata is no object")
+
+
+def info_in(value: object) -> RunInfo:
+    """An answer that is what the store says of a run."""
+    view = _read(value, InfoView)
+    questions = questions_in(view.questions)
+    return RunInfo(view.run_id, view.workflow, view.status, view.created, view.updated, questions, view.error)
+
+
+def infos_in(value: object) -> list[RunInfo]:
+    """An answer that is a list of those."""
+    return [info_in(each) for each in _read(value, list[Any])]
+
+
+def history_in(value: object) -> tuple[HistoryEvent, ...]:
+    """An answer that is a run's history."""
+    try:
+        return tuple([each.entry() for each in _read(value, list[HistoryView])])
+    except DecodeError as error:
+        raise ProtocolError(f"the history cannot be read: {error}") from None
+
+
+def workflows_in(value: object) -> list[WorkflowDescription]:
+    """An answer that is a list of workflows."""
+    return [_described(each) for each in _read(value, list[WorkflowView])]
+
+
+def _described(view: WorkflowView) -> WorkflowDescription:
+    nodes = [Node(each.name, each.kind, tuple(each.accepts), tuple(each.emits)) for each in view.nodes]
+    edges = [Edge(each.source, each.target, each.event, each.is_fan_out) for each in view.edges]
+    return WorkflowDescription(view.name, tuple(nodes), tuple(edges))
+
+
+def object_in(value: object) -> dict[str, Any]:
+    """An answer that is an object of anything."""
+    return _read(value, dict[str, Any])

@@ -1,0 +1,229 @@
+"""``RemoteEngine``: the verbs of ``Engine``, each a request to a server."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+from weakref import WeakValueDictionary
+
+from blazen_trio.abc import is_id
+from blazen_trio.core.description import WorkflowDescription
+from blazen_trio.core.errors import RunExistsError, RunNotFoundError, UnknownInputRequestError
+from blazen_trio.core.events import Event, require_event
+from blazen_trio.core.status import RunStatus
+from blazen_trio.engine import RunInfo
+from blazen_trio.run_ids import new_run_id
+from blazen_trio.sub_workflow import start_event
+from blazen_trio.websocket.client.answers import Seen, infos_in, object_in, questions_in, run_in, workflows_in
+from blazen_trio.websocket.client.knowledge import Knowledge
+from blazen_trio.websocket.client.link import Link
+from blazen_trio.websocket.client.requests import Asked
+from blazen_trio.websocket.client.run import RemoteRun
+from blazen_trio.websocket.protocol.fields import PAGE_MAX
+from blazen_trio.websocket.protocol.messages import (
+    Abort,
+    Delete,
+    Get,
+    Pause,
+    RespondToInput,
+    Resume,
+    Runs,
+    SendEvent,
+    Start,
+    Statistics,
+    Workflows,
+)
+from blazen_trio.websocket.protocol.views import RunView
+
+
+class RemoteEngine:
+    """The engine of a server, from afar: the same methods and errors as ``Engine``. Made by ``open_websocket_client``.
+
+    All methods but ``statistics`` are checkpoints and also raise
+
+    * ``PeerError``: there was no connection for longer than the client's ``patience``; the connection was lost when
+      nobody knows whether the request was done; the server does not want this client; or the client was closed;
+    * ``ProtocolError``: the server said what no server of this library says, or refuses what was asked.
+
+    Attributes:
+        url: of the server.
+        knowledge: the workflows that are known here.
+        link: the connections.
+        window: events of one subscription that wait here at most.
+    """
+
+    def __init__(self, url: str, link: Link, knowledge: Knowledge, window: int) -> None:
+        self.url: str = url
+        self.link: Link = link
+        self.knowledge: Knowledge = knowledge
+        self.window: int = window
+        self._seen: WeakValueDictionary[str, Seen] = WeakValueDictionary()
+
+    @property
+    def name(self) -> str:
+        """What errors call the server: its URL."""
+        return self.url
+
+    @property
+    def node_id(self) -> str:
+        """Which server it is: another one each time one is opened."""
+        return self.link.node_id
+
+    # --- Runs ---------------------------------------------------------------------------------------------------------
+
+    async def start(
+        self,
+        name: str,
+        input: object = None,
+        run_id: str | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        require: Mapping[str, str] | None = None,
+    ) -> RemoteRun:
+        """Start a run of the workflow of this name; it is in the store when this returns. See ``Engine.start``.
+
+        Without a ``run_id`` a lost connection does no harm: the run is started once. With one of yours, a
+        ``PeerError`` may leave it open whether it was; ``get`` tells.
+        """
+        request = Start(
+            id=self.link.new_id(),
+            workflow=name,
+            event=self.knowledge.write(start_event(input), name),
+            run_id=_new_or_checked(run_id),
+            metadata={key: self._plain(value, f"metadata[{key!r}]", name) for key, value in (metadata or {}).items()},
+            require=dict(require or {}),
+        )
+        asked = Asked(request, is_repeatable=run_id is None)
+        try:
+            return RemoteRun(self, self.note(await self.link.answer(asked)))
+        except RunExistsError:
+            if run_id is not None or asked.times_sent == 1:
+                raise
+        return await self.get(cast("str", request.run_id))  # nobody else has that id: the first one arrived
+
+    async def get(self, run_id: str) -> RemoteRun:
+        """A run by its id.
+
+        Raises:
+            RunNotFoundError: there is none.
+            ValueError: its workflow is not one of that engine's.
+        """
+        value = await self.link.ask(Get(id=self.link.new_id(), run_id=_known(run_id)))
+        return RemoteRun(self, self.note(value))
+
+    async def runs(
+        self,
+        *,
+        status: RunStatus | str | None = None,
+        workflow: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> list[RunInfo]:
+        """A page of the runs in the store, newest first; see ``Engine.runs``. A long one is asked for in pieces."""
+        wanted = None if status is None else RunStatus(status)
+        found: list[RunInfo] = []
+        while len(found) < limit:
+            size = min(limit - len(found), PAGE_MAX)
+            last = found[-1].run_id if found else after
+            page = await self._page(
+                Runs(id=self.link.new_id(), status=wanted, workflow=workflow, limit=size, after=last)
+            )
+            found += page
+            if len(page) < size:
+                break
+        return found
+
+    async def _page(self, request: Runs) -> list[RunInfo]:
+        return infos_in(await self.link.ask(request))
+
+    async def delete(self, run_id: str) -> None:
+        """Forget a run with all that is of it; abort it first if it is not over. See ``Engine.delete``."""
+        await self.link.ask(Delete(id=self.link.new_id(), run_id=_known(run_id)))
+
+    # --- Controls -----------------------------------------------------------------------------------------------------
+
+    async def respond_to_input(self, run_id: str, request_id: str, response: object) -> None:
+        """Answer a question of a run; raises as ``WorkflowRun.respond_to_input`` does."""
+        await self.respond(run_id, request_id, response, None)
+
+    async def respond(self, run_id: str, request_id: str, response: object, workflow_name: str | None) -> None:
+        """Answer a question of a run of that workflow."""
+        if not isinstance(request_id, str):
+            raise UnknownInputRequestError(request_id, run_id)
+        plain = self._plain(response, "the answer", self._name_of(run_id, workflow_name))
+        request = RespondToInput(id=self.link.new_id(), run_id=_known(run_id), request_id=request_id, response=plain)
+        self.note(await self.link.ask(request))
+
+    async def send_event(self, run_id: str, event: Event) -> None:
+        """Put an event into a run, of a class marked ``external=True``; raises as ``WorkflowRun.send_event`` does."""
+        await self.send(run_id, event, None)
+
+    async def send(self, run_id: str, event: Event, workflow_name: str | None) -> None:
+        """Put an event into a run of that workflow."""
+        require_event(event, "send_event")
+        data = self.knowledge.write(event, self._name_of(run_id, workflow_name))
+        self.note(await self.link.ask(SendEvent(id=self.link.new_id(), run_id=_known(run_id), event=data)))
+
+    async def pause(self, run_id: str, *, interrupt: bool = False) -> None:
+        """Stop dispatching a run, and wait until no call of it runs; it stays paused until ``resume``."""
+        self.note(await self.link.ask(Pause(id=self.link.new_id(), run_id=_known(run_id), interrupt=interrupt)))
+
+    async def resume(self, run_id: str) -> None:
+        """Go on with a run that was paused, or that stopped because its store failed."""
+        self.note(await self.link.ask(Resume(id=self.link.new_id(), run_id=_known(run_id))))
+
+    async def abort(self, run_id: str, reason: str | None = None) -> None:
+        """End a run now; harmless after its end."""
+        self.note(await self.link.ask(Abort(id=self.link.new_id(), run_id=_known(run_id), reason=reason)))
+
+    # --- The server ---------------------------------------------------------------------------------------------------
+
+    async def workflows(self) -> list[WorkflowDescription]:
+        """The workflows that runs can be started of, as graphs."""
+        return workflows_in(await self.link.ask(Workflows(id=self.link.new_id())))
+
+    async def server_statistics(self) -> dict[str, Any]:
+        """Counters of the engine and of the server."""
+        return object_in(await self.link.ask(Statistics(id=self.link.new_id())))
+
+    def statistics(self) -> dict[str, Any]:
+        """This client's own counters: connections, messages, bytes, what is under way."""
+        return self.link.statistics()
+
+    # --- What was heard -----------------------------------------------------------------------------------------------
+
+    def note(self, value: object) -> Seen:
+        """An answer says how a run is; raises ``ProtocolError`` if it does not."""
+        return self.note_view(run_in(value))
+
+    def note_view(self, view: RunView) -> Seen:
+        """A run is so now."""
+        questions = questions_in(view.questions)
+        seen = self._seen.get(view.run_id)
+        if seen is None:
+            seen = self._seen[view.run_id] = Seen(view, questions)
+        seen.view, seen.questions = view, questions
+        return seen
+
+    def _name_of(self, run_id: str, workflow_name: str | None) -> str | None:
+        seen = self._seen.get(run_id)
+        return workflow_name if seen is None else seen.view.workflow
+
+    def _plain(self, value: object, where: str, workflow_name: str | None) -> Any:
+        return self.knowledge.codec(workflow_name or "").to_plain(value, where)
+
+    def __repr__(self) -> str:
+        return f"<RemoteEngine {self.url}>"
+
+
+def _new_or_checked(run_id: str | None) -> str:
+    if run_id is None:
+        return new_run_id()
+    if not is_id(run_id):
+        raise ValueError(f"run_id= must be a text of 1 to 1,000 characters without NUL, not {run_id!r:.60}")
+    return run_id
+
+
+def _known(run_id: str) -> str:
+    """The id, if a store can have a run of it."""
+    if not is_id(run_id):
+        raise RunNotFoundError(run_id)
+    return run_id

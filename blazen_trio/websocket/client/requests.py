@@ -1,0 +1,60 @@
+"""One request until its answer, over all connections."""
+
+import copy
+
+import attrs
+import trio
+
+from blazen_trio.websocket.protocol import Request, encode
+
+
+@attrs.define(eq=False)
+class Asked:
+    """A request, and what came of it: a value or an error, once.
+
+    Attributes:
+        request: it.
+        is_repeatable: whether it may be sent again when nobody knows whether it arrived.
+        waiting: how many tasks wait for its answer; without any, it is not said again, and the answer is dropped.
+        since: when the first of them began to.
+        is_sent: on the connection that there is now.
+        times_sent: on all.
+    """
+
+    request: Request
+    is_repeatable: bool
+    text: bytes = attrs.field(init=False, repr=False)
+    waiting: int = 0
+    since: float = attrs.field(factory=trio.current_time)
+    is_sent: bool = False
+    times_sent: int = 0
+    _over: trio.Event = attrs.field(factory=trio.Event, repr=False)
+    _value: object = None
+    _error: Exception | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.text = encode(self.request)
+
+    @property
+    def id(self) -> int:
+        """The request's id."""
+        return self.request.id
+
+    def answer(self, value: object) -> None:
+        """It is answered."""
+        if not self._over.is_set():
+            self._value = value
+            self._over.set()
+
+    def fail(self, error: Exception) -> None:
+        """It is refused, or there will be no answer."""
+        if not self._over.is_set():
+            self._error = error
+            self._over.set()
+
+    async def outcome(self) -> object:
+        """Wait for the answer and give it; a checkpoint. Each who waits gets an error of its own."""
+        await self._over.wait()
+        if self._error is not None:
+            raise copy.copy(self._error)
+        return self._value
