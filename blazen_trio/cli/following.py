@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable, Generator
-from typing import Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -24,12 +24,15 @@ from blazen_trio.cli.questions import NO_ANSWER, Answerer
 from blazen_trio.cli.view import View, logging_to
 from blazen_trio.groups import alone
 
+if TYPE_CHECKING:
+    from blazen_trio.websocket import RemoteRun
+
 STATUS_POLL_S: Final = 0.1
 """That a run came to wait for nothing but answers has no event of its own."""
 
 T = TypeVar("T")
 
-Run: TypeAlias = WorkflowRun | EngineRun
+Run: TypeAlias = "WorkflowRun | EngineRun | RemoteRun"
 
 
 @attrs.frozen

@@ -47,6 +47,8 @@ class WebsocketLimits:
         subscriptions: of one connection.
         window: events of a run that are kept for its subscribers; who is further behind gets a gap.
         window_bytes: the same in bytes of encoded events.
+        batch_events: of a subscription in one message; enough that a message costs nothing beside its events.
+        batch_bytes: of events in one message; more only if one event alone has more. So much goes out in one send.
         faults: messages of one connection that made no sense; a program with a bug shows it sooner, and what goes on
             after so many is no program of ours.
     """
@@ -68,4 +70,6 @@ class WebsocketLimits:
     subscriptions: int = attrs.field(default=1_000, validator=_count)
     window: int = attrs.field(default=10_000, validator=_count)
     window_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
+    batch_events: int = attrs.field(default=1_000, validator=_count)
+    batch_bytes: int = attrs.field(default=SEND_CHUNK_BYTES, validator=_count)
     faults: int = attrs.field(default=100, validator=_count)

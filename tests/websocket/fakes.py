@@ -1,39 +1,43 @@
 """A server without sockets: connections that keep what was sent, and may be slow, blocked or broken."""
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, final
+from typing import Any, Final, final
 
 import attrs
 import trio
 
 from blazen_trio import Context, Engine, Event, StartEvent, StopEvent, StoreError, Workflow, step
+from blazen_trio.step_registry import StepRegistry
 from blazen_trio.testing.stores import _Around
+from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.server.feeds import Feeds
 from blazen_trio.websocket.server.interfaces import Authorize
 from blazen_trio.websocket.server.session import Session
 
-
-@attrs.frozen(kw_only=True)
-class Limits:
-    message_bytes: int = 100_000
-    requests: int = 20
-    subscriptions: int = 20
-    window: int = 100
-    window_bytes: int = 100_000
-    batch_events: int = 16
-    batch_bytes: int = 10_000
-    faults: int = 5
+LIMITS: Final = {
+    "message_bytes": 100_000,
+    "requests": 20,
+    "subscriptions": 20,
+    "window": 100,
+    "window_bytes": 100_000,
+    "batch_events": 16,
+    "batch_bytes": 10_000,
+    "faults": 5,
+}
 
 
 @attrs.define
 class FakeServer:
     engine: Engine
     authorize: Authorize | None
-    limits: Limits
+    limits: WebsocketLimits
     feeds: Feeds
     node_id: str = "node"
+    registry: StepRegistry | None = None
+    faults: int = 0
+    subscriptions: int = 0
 
     def statistics(self) -> dict[str, Any]:
         return {"connections": 1, "feeds": self.feeds.statistics()}
@@ -46,6 +50,8 @@ class FakeConnection:
     nursery: trio.Nursery
     number: int = 1
     remote: str = "127.0.0.1"
+    bearer: str | None = None
+    headers: Mapping[str, str] = attrs.Factory(dict)
     delay_s: float = 0.0
     gate: trio.Event | None = None
     is_broken: bool = False
@@ -182,7 +188,7 @@ async def serving(
 ) -> AsyncGenerator[FakeServer, None]:
     """A server on this engine."""
     async with trio.open_nursery() as nursery:
-        bounds = Limits(**limits)
+        bounds = WebsocketLimits(**{**LIMITS, **limits})
         yield FakeServer(engine, authorize, bounds, Feeds(bounds, nursery))
         nursery.cancel_scope.cancel()
 

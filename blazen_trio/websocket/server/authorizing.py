@@ -6,7 +6,6 @@
 
 import inspect
 import logging
-from collections.abc import Mapping
 from typing import Final
 
 from trio.lowlevel import checkpoint
@@ -15,7 +14,7 @@ from blazen_trio.core.errors import ProtocolError, RunNotFoundError
 from blazen_trio.engine import Engine
 from blazen_trio.websocket.protocol import Request
 from blazen_trio.websocket.protocol.messages import Unsubscribe, verb
-from blazen_trio.websocket.server.interfaces import Access, Authorize
+from blazen_trio.websocket.server.interfaces import Access, Authorize, Connection
 
 logger: Final = logging.getLogger("blazen_trio")
 
@@ -23,11 +22,10 @@ logger: Final = logging.getLogger("blazen_trio")
 class Caller:
     """Who asks for something, at the other end of one connection."""
 
-    def __init__(self, engine: Engine, authorize: Authorize | None, remote: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, engine: Engine, authorize: Authorize | None, connection: Connection) -> None:
         self._engine = engine
         self._authorize = authorize
-        self._remote = remote
-        self._headers = headers
+        self._connection = connection
 
     @property
     def may_do_all(self) -> bool:
@@ -59,7 +57,10 @@ class Caller:
         """Whether the hook says yes; a checkpoint if it is one."""
         if self._authorize is None:
             return True
-        access = Access(verb=verb, run_id=run_id, workflow=workflow, remote=self._remote, headers=self._headers)
+        who = self._connection
+        access = Access(
+            verb=verb, run_id=run_id, workflow=workflow, remote=who.remote, token=who.bearer, headers=who.headers
+        )
         try:
             said: object = self._authorize(access)
             if inspect.isawaitable(said):

@@ -10,7 +10,7 @@
 import contextlib
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol, cast
 
 import trio
@@ -55,7 +55,7 @@ class Connection:
         head: the request that it began with.
         is_token_checked: the client showed the server's token.
         bearer: the token it showed, whichever.
-        principal: who the client is, if somebody found out: for the ``authorize`` hook.
+        headers: of its handshake, names in lower case; of several of one name the last.
         nursery: the session's tasks; it lives as long as the connection.
         limits: of the server.
         closed: the close code, once it is closing; 1006: there was none.
@@ -69,7 +69,7 @@ class Connection:
         self.head: Head = head
         self.is_token_checked: bool = caller.is_token_checked
         self.bearer: str | None = caller.bearer
-        self.principal: object = None
+        self.headers: Mapping[str, str] = dict(head.headers)
         self.nursery: trio.Nursery
         self.limits: WebsocketLimits = limits
         self.closed: int | None = None

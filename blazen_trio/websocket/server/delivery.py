@@ -18,10 +18,11 @@ import trio
 
 from blazen_trio.engine import EngineRun
 from blazen_trio.parking import Parking
+from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.protocol import ErrorView, events_message
 from blazen_trio.websocket.protocol.messages import Subscribe
 from blazen_trio.websocket.server.feeds import Condition, Feeds, RunFeed, Types, frame
-from blazen_trio.websocket.server.interfaces import Connection, SessionLimits
+from blazen_trio.websocket.server.interfaces import Connection
 from blazen_trio.websocket.server.shown import ItemWriter, gap_item
 from blazen_trio.websocket.server.window import Window
 from blazen_trio.websocket.server.window_reader import WindowReader, new_window
@@ -55,7 +56,7 @@ class Source(Protocol):
 class CatchUp:
     """What one subscriber reads by himself: a window that goes along with him."""
 
-    def __init__(self, run: EngineRun, position: int, writer: ItemWriter, limits: SessionLimits) -> None:
+    def __init__(self, run: EngineRun, position: int, writer: ItemWriter, limits: WebsocketLimits) -> None:
         self.window: Window = new_window(position, limits)
         self._limits = limits
         self._reader = WindowReader(run, self.window, writer, limits)
@@ -93,7 +94,7 @@ class Delivery:
     """
 
     def __init__(
-        self, request: Subscribe, connection: Connection, limits: SessionLimits, told: dict[str, Condition]
+        self, request: Subscribe, connection: Connection, limits: WebsocketLimits, told: dict[str, Condition]
     ) -> None:
         self.id: int = request.id
         self.run_id: str = request.run_id

@@ -24,10 +24,10 @@ from wsproto.frame_protocol import FrameProtocol
 from blazen_trio.core.events import InputRequestEvent
 from blazen_trio.core.status import RunStatus
 from blazen_trio.engine import EngineRun
+from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.protocol import ErrorView, encode, events_message
 from blazen_trio.websocket.protocol.messages import Run
 from blazen_trio.websocket.protocol.views import RunView
-from blazen_trio.websocket.server.interfaces import SessionLimits
 from blazen_trio.websocket.server.shown import ItemWriter, run_view
 from blazen_trio.websocket.server.trouble import told_error
 from blazen_trio.websocket.server.window import Window
@@ -77,7 +77,7 @@ class RunFeed:
         scope: of the task that reads.
     """
 
-    def __init__(self, run: EngineRun, start: int, limits: SessionLimits) -> None:
+    def __init__(self, run: EngineRun, start: int, limits: WebsocketLimits) -> None:
         self.run: EngineRun = run
         self.window: Window = new_window(start, limits)
         self.is_over: bool = False
@@ -220,7 +220,7 @@ class RunFeed:
 class Feeds:
     """The feeds of a server, by run; their tasks live in ``nursery``."""
 
-    def __init__(self, limits: SessionLimits, nursery: trio.Nursery) -> None:
+    def __init__(self, limits: WebsocketLimits, nursery: trio.Nursery) -> None:
         self._limits = limits
         self._nursery = nursery
         self._feeds: dict[str, RunFeed] = {}

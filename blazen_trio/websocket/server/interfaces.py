@@ -7,6 +7,8 @@ import attrs
 import trio
 
 from blazen_trio.engine import Engine
+from blazen_trio.step_registry import StepRegistry
+from blazen_trio.websocket.limits import WebsocketLimits
 
 if TYPE_CHECKING:
     from blazen_trio.websocket.server.feeds import Feeds
@@ -21,6 +23,8 @@ class Access:
         run_id: the run that it is about, if any.
         workflow: the name of the workflow that it is about, or of the run's; ``None`` also if there is no such run.
         remote: the address that the connection comes from.
+        token: what the connection showed as a token, as a header or a subprotocol; ``None`` if nothing. With a
+            ``token=`` of its own the server has checked that it is that one.
         headers: of the connection's handshake, names in lower case.
     """
 
@@ -28,55 +32,12 @@ class Access:
     run_id: str | None = None
     workflow: str | None = None
     remote: str = ""
+    token: str | None = attrs.field(default=None, repr=False)
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)  # they may hold a token
 
 
 Authorize: TypeAlias = Callable[[Access], bool | Awaitable[bool]]
 """Decides whether somebody may do something: only ``True`` means yes."""
-
-
-class SessionLimits(Protocol):
-    """The bounds that sessions keep to."""
-
-    @property
-    def message_bytes(self) -> int:
-        """Bytes of one message of a client."""
-        ...
-
-    @property
-    def requests(self) -> int:
-        """Requests of one connection that have no answer yet."""
-        ...
-
-    @property
-    def subscriptions(self) -> int:
-        """Subscriptions of one connection."""
-        ...
-
-    @property
-    def window(self) -> int:
-        """Events that a feed keeps encoded, and the most that are on their way to one subscription."""
-        ...
-
-    @property
-    def window_bytes(self) -> int:
-        """Bytes that a feed keeps encoded."""
-        ...
-
-    @property
-    def batch_events(self) -> int:
-        """Events in one message."""
-        ...
-
-    @property
-    def batch_bytes(self) -> int:
-        """Bytes of events in one message; more only if one event alone has more."""
-        ...
-
-    @property
-    def faults(self) -> int:
-        """Faulty messages that a client may send before its connection is closed."""
-        ...
 
 
 class Connection(Protocol):
@@ -90,6 +51,16 @@ class Connection(Protocol):
     @property
     def remote(self) -> str:
         """The address at the other end."""
+        ...
+
+    @property
+    def bearer(self) -> str | None:
+        """What it showed as its token."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Of its handshake, names in lower case."""
         ...
 
     @property
@@ -111,7 +82,15 @@ class Connection(Protocol):
 
 
 class Server(Protocol):
-    """What the sessions of one server share."""
+    """What the sessions of one server share.
+
+    Attributes:
+        faults: messages that made no sense; sessions count them.
+        subscriptions: open ones; likewise.
+    """
+
+    faults: int
+    subscriptions: int
 
     @property
     def engine(self) -> Engine:
@@ -124,8 +103,13 @@ class Server(Protocol):
         ...
 
     @property
-    def limits(self) -> SessionLimits:
+    def limits(self) -> WebsocketLimits:
         """The bounds."""
+        ...
+
+    @property
+    def registry(self) -> StepRegistry | None:
+        """The steps that peers may build workflows of."""
         ...
 
     @property

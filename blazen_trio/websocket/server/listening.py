@@ -9,17 +9,20 @@ import logging
 import ssl
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from importlib import import_module
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import trio
 
 from blazen_trio.engine import Engine
 from blazen_trio.groups import alone
+from blazen_trio.step_registry import StepRegistry
 from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.server.access import Doorkeeper, is_loopback, read_hosts, read_origins, read_token
 from blazen_trio.websocket.server.connection import Connection, SessionLike
+from blazen_trio.websocket.server.feeds import Feeds
+from blazen_trio.websocket.server.interfaces import Authorize
 from blazen_trio.websocket.server.server import WebsocketServer
+from blazen_trio.websocket.server.session import Session
 
 ACCEPT_PAUSE_S: Final = 0.1
 """Before accept is tried again: out of file descriptors, it fails at once until somebody closes one."""
@@ -42,12 +45,12 @@ async def open_websocket_server(
     port: int = 8765,
     *,
     token: str | None = None,
-    authorize: Any = None,
+    authorize: Authorize | None = None,
     origins: Iterable[str] = (),
     hosts: Iterable[str] = (),
     ssl_context: ssl.SSLContext | None = None,
     limits: WebsocketLimits | None = None,
-    registry: Any = None,
+    registry: StepRegistry | None = None,
 ) -> AsyncGenerator[WebsocketServer, None]:
     """A websocket server of an engine, as an async context manager. It also serves the console page.
 
@@ -76,7 +79,7 @@ async def open_websocket_server(
         )
 
     def open_session(connection: Connection) -> SessionLike:
-        return _session(server, connection)
+        return Session(server, connection)
 
     server = WebsocketServer(
         engine,
@@ -96,11 +99,6 @@ async def open_websocket_server(
         yield server
 
 
-def _session(server: WebsocketServer, connection: Connection) -> SessionLike:
-    sessions = import_module("blazen_trio.websocket.server.session")
-    return cast("SessionLike", sessions.Session(server, connection))
-
-
 @asynccontextmanager
 async def open_reception(
     server: WebsocketServer, host: str | None, port: int, ssl_context: ssl.SSLContext | None = None
@@ -111,6 +109,7 @@ async def open_reception(
     listeners = [PatientListener(_tls(each, ssl_context)) for each in sockets]
     try:
         async with trio.open_nursery() as nursery:
+            server.feeds = Feeds(server.limits, nursery)
             listening = trio.CancelScope()
             nursery.start_soon(server.keep_alive, name="websocket server: keep-alive")
             nursery.start_soon(_listen, server, listeners, nursery, listening, name="websocket server: accept")
@@ -122,7 +121,8 @@ async def open_reception(
                     await _close(server)
                 nursery.cancel_scope.cancel()
     except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
-        raise alone(error) from None  # noqa: ASYNC104 - what was raised in the nursery, without its group
+        single = alone(error)  # what was raised in the nursery, without its group; the body's, too, with its cause
+        raise single from single.__cause__  # noqa: ASYNC104 - as above
 
 
 async def _listen(

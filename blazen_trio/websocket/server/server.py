@@ -12,16 +12,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
-from uuid import uuid4
 
 import trio
 
+from blazen_trio.engine import Engine
 from blazen_trio.groups import is_passing, leaves, split_cancelled
+from blazen_trio.step_registry import StepRegistry
 from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.server.access import Doorkeeper, is_upgrade
 from blazen_trio.websocket.server.connection import GOING_AWAY, Connection, SessionLike
+from blazen_trio.websocket.server.feeds import Feeds
 from blazen_trio.websocket.server.guard import RECEIVE_BYTES, Traffic, send_in_time
 from blazen_trio.websocket.server.head import Head, HeadReader, RefusedError
+from blazen_trio.websocket.server.interfaces import Authorize
 from blazen_trio.websocket.server.metrics import exposition
 from blazen_trio.websocket.server.pages import page_answer
 
@@ -43,6 +46,7 @@ class WebsocketServer:
         authorize: asked before each request, if there is one.
         limits: what one client may take.
         registry: steps that peers may build workflows of.
+        feeds: the streams that clients read now.
         node_id: of this opening.
         addresses: hosts and ports that it listens on.
         port: the port of all of them.
@@ -54,19 +58,20 @@ class WebsocketServer:
 
     def __init__(
         self,
-        engine: Any,
+        engine: Engine,
         doorkeeper: Doorkeeper,
         open_session: Callable[[Connection], SessionLike],
         *,
         limits: WebsocketLimits,
-        authorize: Any = None,
-        registry: Any = None,
+        authorize: Authorize | None = None,
+        registry: StepRegistry | None = None,
     ) -> None:
-        self.engine: Any = engine
-        self.authorize: Any = authorize
+        self.engine: Engine = engine
+        self.authorize: Authorize | None = authorize
         self.limits: WebsocketLimits = limits
-        self.registry: Any = registry
-        self.node_id: str = uuid4().hex
+        self.registry: StepRegistry | None = registry
+        self.feeds: Feeds
+        self.node_id: str = engine.node_id
         self.addresses: list[tuple[str, int]] = []
         self.metrics: Callable[[], str] = lambda: exposition(self.statistics())
         self.faults: int = 0

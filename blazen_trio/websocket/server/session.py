@@ -60,11 +60,11 @@ class Session:
         subscriptions: by their id.
     """
 
-    def __init__(self, server: Server, connection: Connection, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, server: Server, connection: Connection) -> None:
         self.subscriptions: dict[int, Delivery] = {}
         self._server = server
         self._connection = connection
-        self._caller = Caller(server.engine, server.authorize, connection.remote, headers or {})
+        self._caller = Caller(server.engine, server.authorize, connection)
         self._limits = server.limits
         self._ids: set[int] = set()
         self._told: dict[str, Condition] = {}
@@ -132,6 +132,7 @@ class Session:
         if isinstance(request, Subscribe):  # known from now on, so that an "unsubscribe" right behind it finds it
             delivery = Delivery(request, self._connection, self._limits, self._told)
             self.subscriptions[request.id] = delivery
+            self._server.subscriptions += 1
             self._connection.nursery.start_soon(self._serve_subscription, request, delivery)
         else:
             self._connection.nursery.start_soon(self._serve, request)
@@ -151,6 +152,7 @@ class Session:
 
     def _count_fault(self) -> None:
         self._faults += 1
+        self._server.faults += 1
         if self._faults > self._limits.faults and not self._is_closed:
             self._is_closed = True
             self._connection.close_soon(POLICY_VIOLATION, "too many faulty messages")
@@ -243,6 +245,7 @@ class Session:
     def _forget(self, delivery: Delivery) -> None:
         if self.subscriptions.get(delivery.id) is delivery:
             del self.subscriptions[delivery.id]
+            self._server.subscriptions -= 1
         if all(each.run_id != delivery.run_id for each in self.subscriptions.values()):
             self._told.pop(delivery.run_id, None)
 

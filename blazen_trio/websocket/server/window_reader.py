@@ -6,12 +6,12 @@ import trio
 
 from blazen_trio.core.publication import StreamItem
 from blazen_trio.engine import EngineRun
-from blazen_trio.websocket.server.interfaces import SessionLimits
+from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.server.shown import ItemWriter
 from blazen_trio.websocket.server.window import Window
 
 
-def new_window(start: int, limits: SessionLimits) -> Window:
+def new_window(start: int, limits: WebsocketLimits) -> Window:
     """An empty window as wide as it may be."""
     return Window(start, events_max=limits.window, bytes_max=limits.window_bytes)
 
@@ -23,7 +23,7 @@ class WindowReader:
         is_over: that was the last.
     """
 
-    def __init__(self, run: EngineRun, window: Window, writer: ItemWriter, limits: SessionLimits) -> None:
+    def __init__(self, run: EngineRun, window: Window, writer: ItemWriter, limits: WebsocketLimits) -> None:
         self.is_over: bool = False
         self._events = run.stream_events(window.last)
         self._window = window
