@@ -138,7 +138,7 @@ def _tell(
         sys.stdout.write(json.dumps({"console": page, "url": url, "port": server.port, "workflows": names}) + "\n")
         sys.stdout.flush()
     kept = "in memory only; with --db FILE they survive" if db is None else f"in {printable(db)}"
-    names = ", ".join(printable(each.name) for each in workflows)
+    what = ", ".join(printable(each.name) for each in workflows)
     sys.stderr.write(
-        f"blazen-trio: serving {names}: console {page}, clients {url}; runs are kept {kept}; Ctrl-C stops\n"
+        f"blazen-trio: serving {what}: console {page}, clients {url}; runs are kept {kept}; Ctrl-C stops\n"
     )

@@ -15,6 +15,7 @@ from blazen_trio.websocket.server import Connection, SessionLike, frame
 from blazen_trio.websocket.server.access import Doorkeeper
 
 TOKEN = "s3cret"
+NO_ENGINE: Any = None
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
@@ -236,7 +237,7 @@ async def open_house(
         opened: SessionLike = sessions[-1]
         return opened
 
-    server = WebsocketServer(None, doorkeeper(**options), open_session, limits=limits or WebsocketLimits())
+    server = WebsocketServer(NO_ENGINE, doorkeeper(**options), open_session, limits=limits or WebsocketLimits())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.keep_alive)
         yield House(server, nursery, sessions)

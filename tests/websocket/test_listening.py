@@ -27,7 +27,7 @@ ANY: Any = None
 async def open_server(
     session=Echo, host: str | None = "127.0.0.1", ssl_context: ssl.SSLContext | None = None, **limits: Any
 ) -> AsyncGenerator[WebsocketServer, None]:
-    server = WebsocketServer(None, doorkeeper(), session, limits=WebsocketLimits(**limits))
+    server = WebsocketServer(ANY, doorkeeper(), session, limits=WebsocketLimits(**limits))
     async with open_reception(server, host, 0, ssl_context):
         yield server
 
@@ -96,7 +96,6 @@ async def test_a_port_that_is_taken_is_an_error():
 async def test_with_a_token_it_may_listen_everywhere_on_one_port():
     async with open_websocket_server(ANY, None, 0, token="t") as server:
         assert {port for _, port in server.addresses} == {server.port}
-        assert len(server.node_id) == 32
 
 
 async def test_localhost_is_all_loopback_addresses_on_one_port():

@@ -11,7 +11,18 @@ from blazen_trio.core.errors import ProtocolError
 from blazen_trio.core.events import InputRequestEvent
 from blazen_trio.core.history import HistoryEvent
 from blazen_trio.engine import RunInfo
-from blazen_trio.websocket.protocol.views import HistoryView, InfoView, QuestionView, ResultView, RunView, WorkflowView
+from blazen_trio.peers import SessionRefData
+from blazen_trio.session_refs import RefLifetime, RegistryKey, RemoteRefDescriptor, SessionRefRegistry
+from blazen_trio.websocket.protocol.views import (
+    HistoryView,
+    InfoView,
+    QuestionView,
+    RefDataView,
+    RefView,
+    ResultView,
+    RunView,
+    WorkflowView,
+)
 
 _V = TypeVar("_V")
 
@@ -89,6 +100,31 @@ def _described(view: WorkflowView) -> WorkflowDescription:
     nodes = [Node(each.name, each.kind, tuple(each.accepts), tuple(each.emits)) for each in view.nodes]
     edges = [Edge(each.source, each.target, each.event, each.is_fan_out) for each in view.edges]
     return WorkflowDescription(view.name, tuple(nodes), tuple(edges))
+
+
+def flag_in(value: object) -> bool:
+    """An answer that is yes or no."""
+    return _read(value, bool)
+
+
+def ref_data_in(value: object) -> SessionRefData:
+    """An answer that is a live object as bytes."""
+    view = _read(value, RefDataView)
+    return SessionRefData(view.type_tag, view.data)
+
+
+def refs_in(views: list[RefView]) -> SessionRefRegistry:
+    """The live objects that stay elsewhere."""
+    registry = SessionRefRegistry(max(1, len(views)))
+    for each in views:
+        try:
+            key, lifetime = RegistryKey.from_text(each.key), RefLifetime(each.lifetime)
+        except ValueError as error:
+            raise ProtocolError(f"a session ref cannot be read: {error}") from None
+        registry.insert_remote(
+            key, RemoteRefDescriptor(each.origin_node_id, each.type_tag, each.created_at_epoch_ms), lifetime
+        )
+    return registry
 
 
 def object_in(value: object) -> dict[str, Any]:

@@ -5,24 +5,43 @@ from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from blazen_trio.abc import is_id
+from blazen_trio.codec import codec_of
+from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.description import WorkflowDescription
 from blazen_trio.core.errors import RunExistsError, RunNotFoundError, UnknownInputRequestError
 from blazen_trio.core.events import Event, require_event
 from blazen_trio.core.status import RunStatus
 from blazen_trio.engine import RunInfo
+from blazen_trio.peers import SessionRefData
+from blazen_trio.run import WorkflowResult, result_of
 from blazen_trio.run_ids import new_run_id
+from blazen_trio.session_refs import RegistryKey
 from blazen_trio.sub_workflow import start_event
-from blazen_trio.websocket.client.answers import Seen, infos_in, object_in, questions_in, run_in, workflows_in
+from blazen_trio.websocket.client.answers import (
+    Seen,
+    flag_in,
+    infos_in,
+    object_in,
+    questions_in,
+    ref_data_in,
+    refs_in,
+    result_in,
+    run_in,
+    workflows_in,
+)
 from blazen_trio.websocket.client.knowledge import Knowledge
 from blazen_trio.websocket.client.link import Link
 from blazen_trio.websocket.client.requests import Asked
 from blazen_trio.websocket.client.run import RemoteRun
-from blazen_trio.websocket.protocol.fields import PAGE_MAX
+from blazen_trio.websocket.protocol.fields import PAGE_MAX, EventData
 from blazen_trio.websocket.protocol.messages import (
     Abort,
+    Call,
     Delete,
+    DerefSessionRef,
     Get,
     Pause,
+    ReleaseSessionRef,
     RespondToInput,
     Resume,
     Runs,
@@ -173,6 +192,40 @@ class RemoteEngine:
     async def abort(self, run_id: str, reason: str | None = None) -> None:
         """End a run now; harmless after its end."""
         self.note(await self.link.ask(Abort(id=self.link.new_id(), run_id=_known(run_id), reason=reason)))
+
+    # --- As a peer ----------------------------------------------------------------------------------------------------
+
+    async def call(
+        self,
+        workflow: WorkflowDefinition,
+        event: Event,
+        *,
+        call_id: str,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> WorkflowResult:
+        """Run a workflow there, to its end: see ``Peer.call``; made by ``workflow.run_remote`` and remote steps."""
+        codec = codec_of(workflow)
+        plain: dict[str, Any] = codec.event_to_plain(event)
+        request = Call(
+            id=self.link.new_id(),
+            call_id=call_id,
+            workflow=workflow.name,
+            steps=[each.name for each in workflow.steps],
+            event=EventData(plain["event_type"], plain["data"]),
+            metadata={key: codec.to_plain(value, f"metadata[{key!r}]") for key, value in (metadata or {}).items()},
+        )
+        view = result_in(await self.link.ask(request))
+        end = codec.event_from_plain(view.event.plain())
+        usage = view.run.usage.usage()
+        return WorkflowResult(call_id, end, result_of(end), usage, view.run.cost_usd, refs_in(view.refs))
+
+    async def deref_session_ref(self, key: RegistryKey) -> SessionRefData:
+        """The bytes of a live object that stayed there: see ``Peer.deref_session_ref``."""
+        return ref_data_in(await self.link.ask(DerefSessionRef(id=self.link.new_id(), key=str(key))))
+
+    async def release_session_ref(self, key: RegistryKey) -> bool:
+        """Let go of a live object there; whether it was there."""
+        return flag_in(await self.link.ask(ReleaseSessionRef(id=self.link.new_id(), key=str(key))))
 
     # --- The server ---------------------------------------------------------------------------------------------------
 

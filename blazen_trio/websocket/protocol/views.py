@@ -103,21 +103,21 @@ class InfoView(Exact, omit_defaults=True):
 
 
 class RefView(Exact):
-    """A live object that stays on the server: its key, and what it is."""
+    """A live object that stays where it is: its key, and what is known of it, as a ``RemoteRefDescriptor``."""
 
     key: Name
+    origin_node_id: str
     type_tag: str
     created_at_epoch_ms: Count
     lifetime: str
 
 
 class ResultView(Exact, omit_defaults=True):
-    """What a completed run gave: the event that ended it; ``node_id`` and ``refs`` of a call: what stays there."""
+    """What a completed run gave: the event that ended it; of a call also the live objects that stay there."""
 
     run: RunView
     event: EventData
     refs: list[RefView] = []
-    node_id: str = ""
 
 
 class ItemView(Exact, omit_defaults=True):

@@ -41,7 +41,7 @@ class Caller:
         if self._authorize is None or isinstance(request, Unsubscribe):
             await checkpoint()
             return
-        run_id: str | None = getattr(request, "run_id", None)
+        run_id: str | None = getattr(request, "run_id", None) or getattr(request, "call_id", None)
         workflow: str | None = getattr(request, "workflow", None)
         if workflow is None and run_id is not None:
             workflow = await self._workflow_of(run_id)

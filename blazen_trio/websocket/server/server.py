@@ -47,7 +47,6 @@ class WebsocketServer:
         limits: what one client may take.
         registry: steps that peers may build workflows of.
         feeds: the streams that clients read now.
-        node_id: of this opening.
         addresses: hosts and ports that it listens on.
         port: the port of all of them.
         metrics: gives the text of ``/metrics``.
@@ -71,7 +70,6 @@ class WebsocketServer:
         self.limits: WebsocketLimits = limits
         self.registry: StepRegistry | None = registry
         self.feeds: Feeds
-        self.node_id: str = engine.node_id
         self.addresses: list[tuple[str, int]] = []
         self.metrics: Callable[[], str] = lambda: exposition(self.statistics())
         self.faults: int = 0
@@ -86,6 +84,11 @@ class WebsocketServer:
         self._refused: Counter[str] = Counter()
         self._closed: Counter[int] = Counter()
         self._logged_at = -math.inf
+
+    @property
+    def node_id(self) -> str:
+        """That of the engine: another one each time it is opened."""
+        return self.engine.node_id
 
     @property
     def port(self) -> int:

@@ -12,6 +12,7 @@ Rules of this file:
 from collections.abc import Mapping
 from typing import Any, Final
 
+import trio
 from trio import BrokenResourceError
 from trio.lowlevel import checkpoint
 
@@ -29,6 +30,7 @@ from blazen_trio.websocket.protocol import (
     write_error,
 )
 from blazen_trio.websocket.protocol.messages import (
+    Call,
     Ended,
     Error,
     Ok,
@@ -38,9 +40,9 @@ from blazen_trio.websocket.protocol.messages import (
     Welcome,
     verb,
 )
-from blazen_trio.websocket.protocol.views import LimitsView, RunView
+from blazen_trio.websocket.protocol.views import LimitsView, ResultView, RunView
 from blazen_trio.websocket.server.authorizing import Caller
-from blazen_trio.websocket.server.calls import CALLS
+from blazen_trio.websocket.server.calls import CALLS, begin, end
 from blazen_trio.websocket.server.delivery import Delivery
 from blazen_trio.websocket.server.feeds import Condition, condition_of
 from blazen_trio.websocket.server.interfaces import Connection, Server
@@ -67,6 +69,7 @@ class Session:
         self._caller = Caller(server.engine, server.authorize, connection)
         self._limits = server.limits
         self._ids: set[int] = set()
+        self._beginning: dict[str, trio.Event] = {}  # calls whose run is not durable yet, by the run's id
         self._told: dict[str, Condition] = {}
         self._tasks = self._faults = 0
         self._is_closed = False
@@ -135,6 +138,8 @@ class Session:
             self._server.subscriptions += 1
             self._connection.nursery.start_soon(self._serve_subscription, request, delivery)
         else:
+            if isinstance(request, Call):
+                self._beginning[request.call_id] = trio.Event()
             self._connection.nursery.start_soon(self._serve, request)
 
     async def _received(self, message: Received) -> None:
@@ -170,11 +175,29 @@ class Session:
         """What it comes to: its value, or the exception that is its answer."""
         try:
             await self._caller.check(request)
+            begun = self._beginning.get(getattr(request, "run_id", ""))
+            if begun is not None:  # an abort may be right behind the call: then there is a run to abort
+                await begun.wait()
             if isinstance(request, Unsubscribe):
                 return await self._unsubscribe(request)
+            if isinstance(request, Call):
+                return await self._call(request)
             return await _VERBS[type(request)](self._server, self._caller, request)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is one answer
             return error
+
+    async def _call(self, request: Call) -> ResultView:
+        begun = self._beginning[request.call_id]
+        try:
+            run = await begin(self._server, request)
+        finally:
+            self._has_begun(request.call_id, begun)
+        return await end(self._server, run)
+
+    def _has_begun(self, call_id: str, begun: trio.Event) -> None:
+        begun.set()
+        if self._beginning.get(call_id) is begun:
+            del self._beginning[call_id]
 
     async def _answer(self, request: Request, outcome: object) -> None:
         await self._send_payload(self._answer_of(request, outcome))

@@ -14,7 +14,7 @@ import msgspec
 
 from blazen_trio.codec import Codec, DecodeError
 from blazen_trio.core.errors import ProtocolError
-from blazen_trio.core.events import StartEvent, is_external
+from blazen_trio.core.events import Event, StartEvent, is_external
 from blazen_trio.engine import RunInfo, info_of
 from blazen_trio.websocket.protocol import Request, messages
 from blazen_trio.websocket.protocol.fields import EventData, PlainData
@@ -44,17 +44,22 @@ Verb: TypeAlias = Callable[[Server, Caller, Any], Awaitable[object]]
 async def start(server: Server, _caller: Caller, request: messages.Start) -> RunView:
     """Start a run."""
     workflow = server.engine.workflow(request.workflow)
-    event = read_event(workflow, _checked_start(workflow, request.event))
-    metadata = {key: _value(workflow.codec, each, f"metadata[{key!r:.100}]") for key, each in request.metadata.items()}
+    event, metadata = read_start(workflow, request.event), read_metadata(workflow, request.metadata)
     run = await server.engine.start(workflow.name, event, request.run_id, metadata=metadata, require=request.require)
     return run_view(run)
 
 
-def _checked_start(workflow: Workflow, event: EventData) -> EventData:
-    cls = event_class(workflow, event.event_type)
+def read_start(workflow: Workflow, sent: EventData) -> Event:
+    """What a run shall begin with; raises ``ProtocolError`` if it may not come from outside."""
+    cls = event_class(workflow, sent.event_type)
     if not issubclass(cls, StartEvent) and not is_external(cls):
-        raise ProtocolError(f"{event.event_type} starts no run from outside: it is neither a StartEvent nor external")
-    return event
+        raise ProtocolError(f"{sent.event_type} starts no run from outside: it is neither a StartEvent nor external")
+    return read_event(workflow, sent)
+
+
+def read_metadata(workflow: Workflow, sent: Mapping[str, PlainData]) -> dict[str, Any]:
+    """What steps shall find in ``ctx.metadata``."""
+    return {key: _value(workflow.codec, each, f"metadata[{key!r:.100}]") for key, each in sent.items()}
 
 
 async def get(server: Server, _caller: Caller, request: messages.Get) -> RunView:
