@@ -82,6 +82,8 @@ def test_a_url_that_is_none_or_tells_secrets_is_refused(url: str) -> None:
         ({"window": 0}, ValueError),
         ({"window": 1.5}, TypeError),
         ({"message_bytes": 0}, ValueError),
+        ({"ssl_context": True}, TypeError),
+        ({"ssl_context": ssl.create_default_context()}, ValueError),
         ({"workflows": ["noting"]}, TypeError),
         ({"workflows": [noting, type(noting)("noting", noting.steps)]}, ValueError),
     ],

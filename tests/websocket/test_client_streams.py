@@ -237,6 +237,20 @@ async def test_it_goes_on_behind_what_came_and_keeps_what_is_queued(autojump_clo
             assert [each.after for each in story.heard(said.Subscribe)] == [0, 4]
 
 
+async def test_what_is_queued_is_not_asked_for_again(autojump_clock: MockClock) -> None:
+    async with scene() as story:
+        run = await story.run()
+        async with run.stream_events() as subscription:
+            await wait_all_tasks_blocked()
+            await story.server.publish(3)
+            await wait_all_tasks_blocked()
+            await story.server.cut()
+            await story.engine.workflows()
+            await story.server.publish(2)
+            assert await numbers(subscription, 5) == [1, 2, 3, 4, 5]
+            assert [each.after for each in story.heard(said.Subscribe)] == [0, 3]
+
+
 async def test_cuts_do_not_make_the_queue_of_a_slow_reader_grow(autojump_clock: MockClock) -> None:
     async with scene() as story:
         run = await story.run()

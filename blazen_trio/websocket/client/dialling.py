@@ -76,18 +76,25 @@ def _check(url: str, parts: SplitResult) -> None:
 
 
 def dialer(address: Address, ssl_context: ssl.SSLContext | None) -> Dial:
-    """What connects to this address, with TLS if it is a secure one."""
+    """What connects to this address, with TLS if it is a secure one.
+
+    Raises:
+        TypeError: ``ssl_context`` is none.
+        ValueError: there is one, and the address is no secure one.
+    """
+    if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+        raise TypeError(f"ssl_context= is an ssl.SSLContext, not {ssl_context!r:.60}")
+    if ssl_context is not None and not address.is_secure:
+        raise ValueError("ssl_context= is for a url that begins with wss://")
+    context = ssl_context or ssl.create_default_context() if address.is_secure else None
 
     async def dial() -> trio.abc.Stream:
         try:
             stream = await trio.open_tcp_stream(address.host, address.port)
         except OSError as error:
-            raise DialError(
-                f"cannot connect: {_reason(error)}; does the server run, and is this its address?"
-            ) from error
-        if not address.is_secure:
-            return stream
-        return await _secured(stream, address, ssl_context or ssl.create_default_context())
+            problem = f"cannot connect: {_reason(error)}; does the server run, and is this its address?"
+            raise DialError(problem) from error
+        return stream if context is None else await _secured(stream, address, context)
 
     return dial
 
