@@ -271,6 +271,17 @@ class SideBySide:
             assert_nothing_is_lost_silently(pair)
 
 
+async def test_what_comes_behind_a_gap_is_not_what_was_copied_before_it() -> None:
+    stream = Stream(4, on_observed=lambda _: None, on_held=lambda _: None)
+    subscription = stream.subscribe()
+    for seq in range(1, 10):
+        stream.append(Record(seq, Tick(seq)))
+        if seq == 3:
+            assert [each.seq for each in subscription.receive_records_nowait(1)] == [1]
+    assert [each.seq for each in subscription.receive_records_nowait(3)] == [5]
+    assert [each.seq for each in subscription.receive_records_nowait(2)] == [6, 7]
+
+
 async def receive(subscription: EventSubscription, how: str) -> tuple[int, Event]:
     """Take one event that must be there, in one of the ways to do it, with its number."""
     with trio.fail_after(1):  # noqa: ASYNC912 - the case without a checkpoint cannot wait either

@@ -6,7 +6,7 @@ from typing import Any
 import trio
 from trio.testing import MockClock
 
-from blazen_trio import EngineRun, open_engine
+from blazen_trio import Engine, open_engine
 from blazen_trio.stores import MemoryStore
 from tests.websocket.fakes import Client, LoudNote, Note, asking, connected, new_tap, pouring, serving
 
@@ -312,22 +312,16 @@ async def test_readers_of_a_run_that_a_closing_engine_leaves_learn_it(autojump_c
     new_tap()
     async with trio.open_nursery() as nursery:
         async with open_engine(MemoryStore(), [pouring()]) as engine:
-            run: EngineRun = await engine.start("pouring")
-            server = await nursery.start(_serve, engine)
-            client = await nursery.start(_connect, server)
+            run = await engine.start("pouring")
+            client: Client = await nursery.start(_live, engine)
             subscription = await client.say("subscribe", run_id=run.run_id)
             await client.answer(subscription)
         assert (await client.ended(subscription))["type"] == "StoreError"
         nursery.cancel_scope.cancel()
 
 
-async def _serve(engine, task_status):
-    async with serving(engine) as server:
-        task_status.started(server)
-        await trio.sleep_forever()
-
-
-async def _connect(server, task_status):
-    async with connected(server) as client:
+async def _live(engine: Engine, *, task_status: trio.TaskStatus[Client]) -> None:
+    """A client of a server that outlives the engine."""
+    async with serving(engine) as server, connected(server) as client:
         task_status.started(client)
         await trio.sleep_forever()
