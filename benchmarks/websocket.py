@@ -154,11 +154,11 @@ class Client:
 
     def read_until(self, mark: bytes) -> None:
         """Read until this stands in what was read."""
-        read = b""
-        while mark not in read:
+        while mark not in self.tail:
             data = self.socket.recv(RECEIVE_BYTES)
             check(bool(data), "the server closed the connection")
-            read += data
+            self.tail += data
+        self.tail = self.tail.partition(mark)[2]
 
     def receive(self, *, is_timed: bool) -> None:
         """Take what is there, and count it."""
@@ -234,4 +234,5 @@ def idle_kb(count: int) -> float:
         with clients_of(peer, count) as clients:
             for each in clients:
                 each.read_until(b'"type":"welcome"')
-            return (peer.ask("measure")["resident"] - before) / count / 1e3
+            resident: int = peer.ask("measure")["resident"]
+            return (resident - before) / count / 1e3

@@ -78,7 +78,7 @@ readers = st.sampled_from([0, 0, 0, 1, 2, 3])
 operations = st.one_of(
     st.builds(Publish, st.lists(st.sampled_from([Tick, Tock]), min_size=1, max_size=14)),
     st.builds(Subscribe, st.integers(0, 20), st.sampled_from([None, None, Tock]), st.booleans()),
-    st.builds(Read, readers, st.integers(1, 9), st.sampled_from(["receive", "anext", "nowait", "envelope"])),
+    st.builds(Read, readers, st.integers(1, 9), st.sampled_from(["receive", "anext", "nowait", "envelope", "several"])),
     st.builds(Leave, readers, st.booleans()),
 )
 
@@ -239,6 +239,12 @@ class SideBySide:
         if expected is None:
             with pytest.raises(trio.EndOfChannel if self.model.ended else trio.WouldBlock):
                 pair.subscription.receive_nowait()
+        elif how == "several":
+            records = pair.subscription.receive_records_nowait(2)
+            assert 1 <= len(records) <= 2
+            for number, record in enumerate(records):
+                assert (record.seq, record.event) == (expected if number == 0 else self.model.next_item(pair.model))
+                pair.seen.append((record.seq, record.event))
         else:
             item = await receive(pair.subscription, how)
             assert item == expected
@@ -263,6 +269,17 @@ class SideBySide:
         assert kept == list(range(self.model.dropped + 1, self.model.last + 1))
         for pair in self.pairs:
             assert_nothing_is_lost_silently(pair)
+
+
+async def test_what_comes_behind_a_gap_is_not_what_was_copied_before_it() -> None:
+    stream = Stream(4, on_observed=lambda _: None, on_held=lambda _: None)
+    subscription = stream.subscribe()
+    for seq in range(1, 10):
+        stream.append(Record(seq, Tick(seq)))
+        if seq == 3:
+            assert [each.seq for each in subscription.receive_records_nowait(1)] == [1]
+    assert [each.seq for each in subscription.receive_records_nowait(3)] == [5]
+    assert [each.seq for each in subscription.receive_records_nowait(2)] == [6, 7]
 
 
 async def receive(subscription: EventSubscription, how: str) -> tuple[int, Event]:

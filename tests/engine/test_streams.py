@@ -84,6 +84,24 @@ async def test_what_is_kept_no_more_is_one_gap_here_and_elsewhere(autojump_clock
         assert await numbers(run) == list(range(41, 52))  # the gap has the number of the last event missed
 
 
+async def test_items_come_in_batches_as_they_come_one_by_one(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [writing(10)]) as engine:
+        run = await engine.start("writing", {"count": 60, "every_s": 0.1})
+        await trio.sleep(2.05)
+        one_by_one, batches, seen = list[int](), list[int](), 0
+        single, several, notes = run.stream_events(), run.stream_events(), run.stream_events(types=StopEvent)
+        async with single, several, notes:
+            while seen != 61:
+                batches += [item.seq for item in await several.receive_items(4)]
+                while one_by_one[-1:] != batches[-1:]:
+                    one_by_one.append((await single.receive_item()).seq)
+                seen = batches[-1]
+            assert batches == one_by_one == [11, *range(12, 62)]
+            assert [type(item.event) for item in await notes.receive_items(100)] == [StreamGap, StopEvent]
+            with pytest.raises(trio.EndOfChannel):
+                await several.receive_items(1)
+
+
 async def test_a_lossless_reader_holds_the_run_and_misses_nothing(autojump_clock: MockClock) -> None:
     async with open_engine(MemoryStore(), [chain_of_notes()]) as engine:
         run = await engine.start("chain")

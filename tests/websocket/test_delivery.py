@@ -1,16 +1,19 @@
 """One subscription: everything once, in order, as fast as the client takes it, with exact gaps."""
 
+from itertools import pairwise
+from typing import Any
+
 import trio
 from trio.testing import MockClock
 
-from blazen_trio import EngineRun, Event, open_engine
+from blazen_trio import Engine, open_engine
 from blazen_trio.stores import MemoryStore
 from tests.websocket.fakes import Client, LoudNote, Note, asking, connected, new_tap, pouring, serving
 
 
 def total(client: Client, subscription: int) -> int:
     """What was delivered and what was declared missing, added up; fails if it is not in order or overlaps."""
-    position = client.items(subscription)[0]["seq"] - missed(client.items(subscription)[0])
+    position: int = client.items(subscription)[0]["seq"] - missed(client.items(subscription)[0])
     begin = position
     for item in client.items(subscription):
         assert item["seq"] == position + missed(item)
@@ -18,9 +21,9 @@ def total(client: Client, subscription: int) -> int:
     return position - begin
 
 
-def missed(item: dict) -> int:
+def missed(item: dict[str, Any]) -> int:
     event = item["event"]
-    return event["data"]["missed"] if event["event_type"] == "StreamGap" else 1
+    return int(event["data"]["missed"]) if event["event_type"] == "StreamGap" else 1
 
 
 async def test_who_falls_behind_the_window_gets_one_gap_of_exactly_what_it_missed(autojump_clock: MockClock) -> None:
@@ -172,7 +175,7 @@ async def test_nothing_of_a_subscription_comes_behind_the_answer_to_its_end(auto
                 tap.notes(3)
                 await trio.sleep(waited_s)
                 left = await client.say("unsubscribe", subscription=subscription)
-                await client.connection.until(lambda left=left: client.answers(left))
+                assert await client.answer(left) is None
                 told = len(client.connection.sent)
                 tap.notes(3)
                 await trio.sleep(30)
@@ -202,8 +205,10 @@ async def test_who_waits_for_room_or_for_events_may_leave_at_once(autojump_clock
 
 async def test_batches_keep_to_their_bytes_and_one_big_event_goes_alone(autojump_clock: MockClock) -> None:
     tap = new_tap()
-    bounds = {"batch_bytes": 300, "window_bytes": 1_000}
-    async with open_engine(MemoryStore(), [pouring()]) as engine, serving(engine, **bounds) as server:
+    async with (
+        open_engine(MemoryStore(), [pouring()]) as engine,
+        serving(engine, batch_bytes=300, window_bytes=1_000) as server,
+    ):
         run = await engine.start("pouring")
         async with connected(server) as client:
             subscription = await client.say("subscribe", run_id=run.run_id)
@@ -244,13 +249,25 @@ async def test_the_condition_of_a_run_is_told_before_the_events_of_that_moment(a
     told = [each["run"] for each in client.said("run")]
     statuses = [each["status"] for each in told]
     assert statuses[-1] == "completed"
-    assert all(one != other for one, other in zip(told, told[1:], strict=False))
+    assert all(one != other for one, other in pairwise(told))
     sent = client.connection.sent
     asked = next(place for place, each in enumerate(sent) if each["type"] == "run" and each["run"].get("questions"))
     assert sent[asked]["run"]["questions"][0]["metadata"] == {"unit": "pages"}
     assert asked < next(place for place, each in enumerate(sent) if each["type"] == "events")
     completed = next(place for place, each in enumerate(sent) if each.get("run") == told[-1])
     assert completed < min(place for place, each in enumerate(sent) if each["type"] == "ended")
+
+
+async def test_a_client_that_was_blocked_is_told_the_condition_before_the_events(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [asking]) as engine, serving(engine) as server, connected(server) as client:
+        run = await engine.start("asking")
+        client.connection.block()
+        await client.say("subscribe", run_id=run.run_id)
+        await trio.sleep(1)
+        client.connection.let_go()
+        await client.reached(1, 1)
+        assert [each["type"] for each in client.connection.sent] == ["ok", "run", "events"]
+        assert client.said("run")[0]["run"]["questions"]
 
 
 async def test_a_pause_is_told_though_it_is_no_event(autojump_clock: MockClock) -> None:
@@ -295,22 +312,16 @@ async def test_readers_of_a_run_that_a_closing_engine_leaves_learn_it(autojump_c
     new_tap()
     async with trio.open_nursery() as nursery:
         async with open_engine(MemoryStore(), [pouring()]) as engine:
-            run: EngineRun = await engine.start("pouring")
-            server = await nursery.start(_serve, engine)
-            client = await nursery.start(_connect, server)
+            run = await engine.start("pouring")
+            client: Client = await nursery.start(_live, engine)
             subscription = await client.say("subscribe", run_id=run.run_id)
             await client.answer(subscription)
         assert (await client.ended(subscription))["type"] == "StoreError"
         nursery.cancel_scope.cancel()
 
 
-async def _serve(engine, task_status):
-    async with serving(engine) as server:
-        task_status.started(server)
-        await trio.sleep_forever()
-
-
-async def _connect(server, task_status):
-    async with connected(server) as client:
+async def _live(engine: Engine, *, task_status: trio.TaskStatus[Client]) -> None:
+    """A client of a server that outlives the engine."""
+    async with serving(engine) as server, connected(server) as client:
         task_status.started(client)
         await trio.sleep_forever()

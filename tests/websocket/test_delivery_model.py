@@ -93,11 +93,11 @@ class World:
                 self.tap.publish(*kinds)
             case Subscribe():
                 await self.subscribe(operation)
-            case Block(client):
-                if self.clients[client].connection.gate is None:
-                    self.clients[client].connection.block()
-            case LetGo(client):
-                self.let_go(self.clients[client])
+            case Block(place):
+                if self.clients[place].connection.gate is None:
+                    self.clients[place].connection.block()
+            case LetGo(place):
+                self.let_go(self.clients[place])
             case Acknowledge(number) if number < len(self.subscriptions):
                 client, name, _ = self.subscriptions[number]
                 await client.received(name, client.until(name))

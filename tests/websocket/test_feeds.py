@@ -5,7 +5,6 @@ import trio
 from trio.testing import MockClock
 
 from blazen_trio import open_engine
-from blazen_trio.engine import EngineRun
 from blazen_trio.stores import MemoryStore
 from tests.websocket.fakes import FakeServer, ForgetfulStore, connected, new_tap, pouring, serving
 

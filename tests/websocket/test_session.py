@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from blazen_trio import open_engine
 from blazen_trio.stores import MemoryStore
 from blazen_trio.websocket.protocol import REQUESTS, read_from_server
+from blazen_trio.websocket.protocol.messages import Error
 from blazen_trio.websocket.server.session import _VERBS, Session
 from blazen_trio.websocket.server.verbs import VERBS
 from tests.websocket.fakes import FakeConnection, Refused, approving, asking, connected, new_tap, pouring, serving
@@ -59,7 +60,7 @@ async def test_what_is_no_request_is_answered(autojump_clock: MockClock, text, r
         (answer,) = client.connection.sent
         assert (answer["type"], answer["id"], answer["error"]["type"]) == ("error", request_id, "ProtocolError")
         assert says in answer["error"]["message"]
-        assert read_from_server(json.dumps(answer), bytes_max=10_000)
+        assert isinstance(read_from_server(json.dumps(answer), bytes_max=10_000), Error)
         assert await client.ask("runs") == []
 
 
@@ -124,13 +125,16 @@ async def test_requests_and_subscriptions_are_bounded(autojump_clock: MockClock)
 
 
 async def test_who_takes_no_answers_gets_no_more_tasks(autojump_clock: MockClock) -> None:
-    async with open_engine(MemoryStore(), [asking]) as engine, serving(engine, requests=3) as server:
-        async with connected(server) as client:
-            client.connection.block()
-            for _ in range(10):
-                with trio.move_on_after(1):
-                    await client.say("runs")
-            assert len(client.connection.nursery.child_tasks) == 6
+    async with (
+        open_engine(MemoryStore(), [asking]) as engine,
+        serving(engine, requests=3) as server,
+        connected(server) as client,
+    ):
+        client.connection.block()
+        for _ in range(10):
+            with trio.move_on_after(1):
+                await client.say("runs")
+        assert len(client.connection.nursery.child_tasks) == 6
 
 
 async def test_a_subscription_keeps_its_name_until_it_is_over(autojump_clock: MockClock) -> None:

@@ -19,7 +19,6 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import trio
 from trio.lowlevel import ParkingLot
-from wsproto.frame_protocol import FrameProtocol
 
 from blazen_trio.core.events import InputRequestEvent
 from blazen_trio.core.status import RunStatus
@@ -28,6 +27,7 @@ from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.protocol import ErrorView, encode, events_message
 from blazen_trio.websocket.protocol.messages import Run
 from blazen_trio.websocket.protocol.views import RunView
+from blazen_trio.websocket.server.guard import frame
 from blazen_trio.websocket.server.shown import ItemWriter, run_view
 from blazen_trio.websocket.server.trouble import told_error
 from blazen_trio.websocket.server.window import Window
@@ -36,10 +36,8 @@ from blazen_trio.websocket.server.window_reader import WindowReader, new_window
 FRAMES_KEPT: Final = 64
 """Frames of a feed that are kept: those who are in step need one or two, those who are not need some more."""
 
-GRACE_S: Final = 0.05
+GRACE_MS: Final = 50
 """So long those who are about to fall out of the window are waited for: more than a turn of thousands of tasks."""
-
-_LOOK_S: Final = 0.001
 
 Types: TypeAlias = frozenset[str] | None
 """The wire names of the event classes that a subscriber wants; ``None``: all."""
@@ -53,11 +51,6 @@ class Follower(Protocol):
 
     position: int
     was_waited_for: bool
-
-
-def frame(payload: bytes) -> bytes:
-    """A text message as the bytes of one websocket frame."""
-    return bytes(FrameProtocol(client=False, extensions=[]).send_data(payload.decode()))
 
 
 def condition_of(view: RunView) -> Condition:
@@ -136,14 +129,17 @@ class RunFeed:
 
     def condition(self) -> Condition:
         """The run's condition; the same object until it is another one."""
-        if self._is_condition_old or self._condition is None:
-            view = run_view(self.run)
-            self._is_condition_old = False
-            now = condition_of(view)
-            if now != self._condition:
-                self._condition = now
-                self._run_frame = frame(encode(Run(run=view)))
-        return self._condition
+        known = self._condition
+        if known is not None and not self._is_condition_old:
+            return known
+        view = run_view(self.run)
+        self._is_condition_old = False
+        now = condition_of(view)
+        if known is not None and known == now:
+            return known
+        self._condition = now
+        self._run_frame = frame(encode(Run(run=view)))
+        return now
 
     @property
     def run_frame(self) -> bytes:
@@ -182,9 +178,10 @@ class RunFeed:
         is_filling = 2 * len(self.window) >= self._limits.window or 2 * self.window.bytes >= self._limits.window_bytes
         if not is_filling:
             return
-        with trio.move_on_after(GRACE_S):
-            while self._late():
-                await trio.sleep(_LOOK_S)
+        for _ in range(GRACE_MS):
+            if not self._late():
+                return
+            await trio.sleep(0.001)
         for each in self._late():
             each.was_waited_for = True
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import trio
-from trio import BrokenResourceError
 from trio.lowlevel import checkpoint
 
 import blazen_trio
@@ -260,7 +259,7 @@ class Session:
         """Deliver all; gives why it could not be, if so."""
         try:
             return await delivery.deliver(self._server.feeds, run)
-        except BrokenResourceError:
+        except trio.BrokenResourceError:
             return None  # whoever reads from the connection learns it, too
         except Exception as error:  # noqa: BLE001 - the others go on, and this client learns that it is over
             return told_error(error, f"subscription to run {run.run_id}")
@@ -289,5 +288,5 @@ class Session:
     async def _send_payload(self, payload: bytes) -> None:
         try:
             await self._connection.send(payload)
-        except BrokenResourceError:
+        except trio.BrokenResourceError:
             return

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
+from trio.lowlevel import checkpoint
 
 from blazen_trio.codec import Codec, DecodeError
 from blazen_trio.core.errors import ProtocolError
@@ -154,12 +155,14 @@ async def delete(server: Server, _caller: Caller, request: messages.Delete) -> N
 
 async def statistics(server: Server, _caller: Caller, _request: messages.Statistics) -> PlainData:
     """What engine and server hold."""
+    await checkpoint()
     held = {"engine": server.engine.statistics(), "server": server.statistics()}
     return msgspec.to_builtins(held, str_keys=True, enc_hook=repr)
 
 
 async def workflows(server: Server, _caller: Caller, _request: messages.Workflows) -> list[WorkflowView]:
     """The workflows that there are."""
+    await checkpoint()
     return [WorkflowView.of(each.describe()) for each in server.engine.workflows.values()]
 
 
