@@ -62,6 +62,19 @@ def find_chromium() -> str | None:
     return shutil.which(os.environ.get("CHROMIUM", "chromium"))
 
 
+_STILL: Final = """async element => {
+    element.scrollIntoView({ block: 'nearest' });
+    for (let last = null; ;) {
+        const { x, y, width, height } = element.getBoundingClientRect();
+        const middle = [x + width / 2, y + height / 2];
+        if (String(middle) === last) return middle;
+        last = String(middle);
+        await new Promise(requestAnimationFrame);
+    }
+}"""
+"""Where the middle of an element is, once it moves no more: what appears above pushes it down."""
+
+
 class PageError(Exception):
     """A script that a test ran in the page failed."""
 
@@ -117,13 +130,12 @@ class Tab:
             raise PageError(answer["exceptionDetails"].get("exception", {}).get("description", expression))
         return answer["result"].get("value")
 
-    async def until(self, expression: str, seconds: float = PATIENCE_S) -> Any:
-        """Wait until an expression is true in the page; gives its value."""
-        value = None
+    async def until(self, expression: str, seconds: float = PATIENCE_S) -> None:
+        """Wait until an expression is true in the page."""
         with trio.move_on_after(seconds):
-            while not (value := await self.js(expression)):
+            while not await self.js(f"Boolean({expression})"):
                 await trio.sleep(LOOK_S)
-            return value
+            return
         seen = await self.js("document.body.innerText.slice(0, 1500)")
         raise AssertionError(f"not within {seconds} s: {expression}\nproblems: {self.problems}\nthe page:\n{seen}")
 
@@ -139,11 +151,10 @@ class Tab:
         """Press the mouse on the middle of an element, once it can be pressed there."""
         found = f"document.querySelector({json.dumps(selector)})"
         await self.until(f"{found} && !{found}.disabled && {found}.checkVisibility()")
-        await self.js(f"{found}.scrollIntoView({{block: 'nearest'}})")
-        box = await self.js(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({found}.getBoundingClientRect())")
+        x, y = await self.js(f"({_STILL})({found})")
         for kind in ("mousePressed", "mouseReleased"):
             await self.command(
-                "Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1, buttons=1
+                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1, buttons=1
             )
 
     async def press(self, *keys: str) -> None:

@@ -15,6 +15,8 @@ from tests.browser.workflows import workflows
 async def console() -> AsyncIterator[FakeServer]:
     async with open_engine(MemoryStore(), workflows()) as engine, open_fake_server(engine) as server:
         yield server
+        for run in await engine.runs():  # or closing the engine would wait for their calls
+            await engine.abort(run.run_id)
 
 
 @pytest.fixture
