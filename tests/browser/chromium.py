@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -75,6 +75,15 @@ _STILL: Final = """async element => {
 """Where the middle of an element is, once it moves no more: what appears above pushes it down."""
 
 
+async def comes_true(look: Callable[[], Awaitable[bool]], seconds: float = PATIENCE_S) -> bool:
+    """Look again and again; whether it came true in time."""
+    with trio.move_on_after(seconds):
+        while not await look():  # noqa: ASYNC110 - what happens in another process sets no event of ours
+            await trio.sleep(LOOK_S)
+        return True
+    return False
+
+
 class PageError(Exception):
     """A script that a test ran in the page failed."""
 
@@ -132,9 +141,11 @@ class Tab:
 
     async def until(self, expression: str, seconds: float = PATIENCE_S) -> None:
         """Wait until an expression is true in the page."""
-        with trio.move_on_after(seconds):
-            while not await self.js(f"Boolean({expression})"):
-                await trio.sleep(LOOK_S)
+
+        async def is_so() -> bool:
+            return bool(await self.js(f"Boolean({expression})"))
+
+        if await comes_true(is_so, seconds):
             return
         seen = await self.js("document.body.innerText.slice(0, 1500)")
         raise AssertionError(f"not within {seconds} s: {expression}\nproblems: {self.problems}\nthe page:\n{seen}")
@@ -153,9 +164,7 @@ class Tab:
         await self.until(f"{found} && !{found}.disabled && {found}.checkVisibility()")
         x, y = await self.js(f"({_STILL})({found})")
         for kind in ("mousePressed", "mouseReleased"):
-            await self.command(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1, buttons=1
-            )
+            await self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1, buttons=1)
 
     async def press(self, *keys: str) -> None:
         """Press keys, by the names that scripts know; a single character is typed."""
@@ -171,7 +180,10 @@ class Tab:
 
     async def show(self, *, scheme: str = "light", width: int = 1400, height: int = 900) -> None:
         """Be a screen of this size, in light or dark."""
-        features = [{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}]
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
         await self.command("Emulation.setEmulatedMedia", features=features)
         await self.command(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
@@ -188,7 +200,9 @@ async def open_chromium(program: str) -> AsyncIterator[Tab]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         async with trio.open_nursery() as nursery:
             command = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-            await nursery.start(partial(trio.run_process, command, capture_stdout=True, capture_stderr=True, check=False))
+            await nursery.start(
+                partial(trio.run_process, command, capture_stdout=True, capture_stderr=True, check=False)
+            )
             async with open_websocket_url(await _address(Path(profile)), max_message_size=MESSAGE_BYTES_MAX) as socket:
                 tab = Tab(socket)
                 nursery.start_soon(tab.listen)
@@ -201,15 +215,18 @@ async def open_chromium(program: str) -> AsyncIterator[Tab]:
 async def _address(profile: Path) -> str:
     """Where the tab is spoken to: the browser writes its port and path into its profile, and lists its tabs there."""
     port_file = profile / "DevToolsActivePort"
-    with trio.fail_after(PATIENCE_S):
-        while not port_file.exists() or "\n" not in port_file.read_text():
-            await trio.sleep(LOOK_S)
-        port = int(port_file.read_text().split("\n")[0])
-        while True:
-            pages = [each for each in await _tabs(port) if each["type"] == "page"]
-            if pages:
-                return str(pages[0]["webSocketDebuggerUrl"])
-            await trio.sleep(LOOK_S)
+
+    async def is_written() -> bool:
+        return port_file.exists() and "\n" in port_file.read_text()
+
+    async def is_listed() -> bool:
+        pages[:] = [each for each in await _tabs(int(port_file.read_text().split("\n")[0])) if each["type"] == "page"]
+        return bool(pages)
+
+    pages: list[dict[str, str]] = []
+    assert await comes_true(is_written), "Chromium does not start"
+    assert await comes_true(is_listed), "Chromium has no page"
+    return pages[0]["webSocketDebuggerUrl"]
 
 
 async def _tabs(port: int) -> list[dict[str, str]]:

@@ -49,18 +49,20 @@ def policy(page: bytes, host: str) -> str:
         (content,) = re.findall(rb"<%b>(.*?)</%b>" % (tag, tag), page, re.DOTALL)
         return f"'sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}'"
 
-    return "; ".join((
-        "default-src 'none'",
-        f"script-src {allowed(b'script')}",
-        f"style-src {allowed(b'style')}",
-        "img-src data:",
-        f"connect-src 'self' ws://{host} wss://{host}",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    ))
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {allowed(b'script')}",
+            f"style-src {allowed(b'style')}",
+            "img-src data:",
+            f"connect-src 'self' ws://{host} wss://{host}",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
+    )
 
 
 @attrs.define
@@ -83,7 +85,9 @@ class FakeServer:
         self.port = listeners[0].socket.getsockname()[1]
         await self.nursery.start(self._serve, listeners, self.scope)
 
-    async def _serve(self, listeners: list[trio.SocketListener], scope: trio.CancelScope, task_status=trio.TASK_STATUS_IGNORED):
+    async def _serve(
+        self, listeners: list[trio.SocketListener], scope: trio.CancelScope, task_status=trio.TASK_STATUS_IGNORED
+    ):
         with scope:
             await trio.serve_listeners(partial(_serve_stream, self), listeners, task_status=task_status)
 
@@ -152,7 +156,8 @@ def _is_allowed(server: FakeServer, head: bytes) -> bool:
 async def _serve_page(server: FakeServer, stream: trio.SocketStream, head: bytes) -> None:
     page = PAGE.read_bytes()
     if head.startswith(b"GET / "):
-        fields = f"Content-Type: text/html; charset=utf-8\r\nContent-Security-Policy: {policy(page, f'127.0.0.1:{server.port}')}\r\n"
+        fields = "Content-Type: text/html; charset=utf-8\r\n"
+        fields += f"Content-Security-Policy: {policy(page, f'127.0.0.1:{server.port}')}\r\n"
         answer = _http("200 OK", fields, page)
     elif head.startswith(b"GET /metrics "):
         answer = _http("200 OK" if _is_allowed(server, head) else "401 Unauthorized", "", b"")
@@ -284,7 +289,7 @@ class Session:
         run = await self.engine.get(request.run_id)
         result = await run.result()
         plain = run.workflow.codec.event_to_plain(result.event)
-        return ResultView(run=run_view(run), event=EventData(**plain))
+        return ResultView(run=run_view(run), event=_event(plain))
 
     async def workflows(self, request: m.Workflows) -> list[WorkflowView]:
         return [WorkflowView.of(each.describe()) for each in self.engine.workflows.values()]
@@ -345,11 +350,15 @@ async def _some(envelopes: Any) -> tuple[list[Any], bool]:
     return items, False
 
 
+def _event(plain: dict[str, Any]) -> EventData:
+    return EventData(plain["event_type"], plain["data"])
+
+
 def _item(run: EngineRun, item: Any) -> ItemView:
     if type(item.event) is blazen_trio.StreamGap:
         event = EventData("StreamGap", {"missed": item.event.missed})
     else:
-        event = EventData(**run.workflow.codec.event_to_plain(item.event))
+        event = _event(run.workflow.codec.event_to_plain(item.event))
     return ItemView(item.seq, item.timestamp, event, item.source_step)
 
 

@@ -1,6 +1,5 @@
 """Takes the picture of the console for the documentation: ``python -m tests.browser.picture FILE [light|dark]``."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -49,7 +48,10 @@ async def read(event: Source, ctx: Context) -> Note:
     if number == 12:
         await ctx.request_input(
             "This source contradicts three others on the ice loss of 2024. Which figure shall the report use?",
-            metadata={"choices": ["1.9 m (this one)", "2.4 m (the others)", "both, with a remark"], "source": event.url},
+            metadata={
+                "choices": ["1.9 m (this one)", "2.4 m (the others)", "both, with a remark"],
+                "source": event.url,
+            },
         )
     if number > 17:
         await trio.sleep_forever()
@@ -110,7 +112,7 @@ async def take(target: Path, scheme: str) -> None:
             await tab.go(f"{server.url}#/run/glaciers-2026-47")
             await tab.until("document.querySelector('.question')")
             await tab.until("document.querySelector('#progress-count').textContent.startsWith('17 ')")
-            await tab.until(f"document.querySelector('#now').textContent.includes({json.dumps('read ×6')})")
+            await tab.until("document.querySelector('#now').textContent.endsWith('6')")
             await tab.until("document.querySelectorAll('#runs li').length > 8")
             await tab.until("!document.querySelector('#tokens').textContent.startsWith('0')")
             await trio.Path(target).write_bytes(await tab.screenshot())

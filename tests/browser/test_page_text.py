@@ -71,7 +71,9 @@ def test_each_element_that_the_script_wants_is_there_once():
     ids = re.findall(r"\bid=\"([^\"]+)\"", TEXT)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"\$\('([a-z-]+)'\)", SCRIPT)) <= set(ids)
-    assert set(re.findall(r"(?:for|aria-labelledby|list)=\"([^\"]+)\"", TEXT.replace("progress-label progress-count", ""))) - {""} <= set(ids)
+    assert set(
+        re.findall(r"(?:for|aria-labelledby|list)=\"([^\"]+)\"", TEXT.replace("progress-label progress-count", ""))
+    ) - {""} <= set(ids)
 
 
 def test_it_is_small():

@@ -108,7 +108,8 @@ async def shout(event: StartEvent, ctx: Context) -> StopEvent:
     ctx.write_event_to_stream(Strange("long " * 200_000, {}))
     ctx.write_event_to_stream(ProgressEvent(1, 2, HOSTILE[0]))
     answer = await ctx.request_input(
-        HOSTILE[0] + HOSTILE[5], metadata={"choices": [HOSTILE[1], "fine"], "__proto__": HOSTILE[2], HOSTILE[3]: HOSTILE[4]}
+        HOSTILE[0] + HOSTILE[5],
+        metadata={"choices": [HOSTILE[1], "fine"], "__proto__": HOSTILE[2], HOSTILE[3]: HOSTILE[4]},
     )
     raise ValueError(f"{HOSTILE[0]} {answer}")
 
@@ -154,7 +155,11 @@ async def review(event: Draft, ctx: Context) -> Reviewed | StopEvent:
         "Publish this report?\n\nA report on twelve pages, with their sources.",
         metadata={"choices": ["publish", "write again"], "words": 1_250, "reviewer": "somebody of the desk"},
     )
-    return StopEvent({"report": event.text, "words": 1_250}) if answer == "publish" else Reviewed(event.text, is_good=False)
+    return (
+        StopEvent({"report": event.text, "words": 1_250})
+        if answer == "publish"
+        else Reviewed(event.text, is_good=False)
+    )
 
 
 def workflows() -> list[Workflow]:
