@@ -96,6 +96,9 @@ class Tab:
     problems: list[str] = attrs.field(factory=list)
     """What went wrong in the page: exceptions, errors on its console, what its security policy refused."""
 
+    sent: list[Any] = attrs.field(factory=list)
+    """What the page said over its websockets."""
+
     _last_id: int = 0
     _answers: dict[int, trio.MemorySendChannel[Any]] = attrs.field(factory=dict)
 
@@ -119,6 +122,8 @@ class Tab:
             self.problems.append(f"console: {params['args']}")
         elif method == "Log.entryAdded" and params["entry"]["level"] in {"error", "warning"}:
             self.problems.append(params["entry"]["text"])
+        elif method == "Network.webSocketFrameSent" and params["response"]["opcode"] == 1:
+            self.sent.append(json.loads(params["response"]["payloadData"]))
 
     async def command(self, method: str, **params: Any) -> Any:
         """Ask the browser; gives its answer."""
@@ -206,7 +211,7 @@ async def open_chromium(program: str) -> AsyncIterator[Tab]:
             async with open_websocket_url(await _address(Path(profile)), max_message_size=MESSAGE_BYTES_MAX) as socket:
                 tab = Tab(socket)
                 nursery.start_soon(tab.listen)
-                for domain in ("Page", "Runtime", "Log"):
+                for domain in ("Page", "Runtime", "Log", "Network"):
                     await tab.command(f"{domain}.enable")
                 yield tab
             nursery.cancel_scope.cancel()

@@ -83,13 +83,11 @@ class FakeServer:
         self.scope = trio.CancelScope()
         listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
         self.port = listeners[0].socket.getsockname()[1]
-        await self.nursery.start(self._serve, listeners, self.scope)
+        self.nursery.start_soon(self._serve, listeners, self.scope)
 
-    async def _serve(
-        self, listeners: list[trio.SocketListener], scope: trio.CancelScope, task_status=trio.TASK_STATUS_IGNORED
-    ):
+    async def _serve(self, listeners: list[trio.SocketListener], scope: trio.CancelScope) -> None:
         with scope:
-            await trio.serve_listeners(partial(_serve_stream, self), listeners, task_status=task_status)
+            await trio.serve_listeners(partial(_serve_stream, self), listeners)
 
     def close(self) -> None:
         """Go away without a word: every connection is cut."""

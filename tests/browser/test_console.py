@@ -107,9 +107,9 @@ async def test_the_graph_shows_what_runs_now_and_the_events_come_in_order(tab, c
     await tab.until("document.querySelector('.question')")
     numbers = await tab.js(NUMBERS)
     assert numbers == list(range(1, len(numbers) + 1))
-    assert await tab.text("#tokens") == "3,288 (2,520 in, 768 out)"
-    assert await tab.text("#progress-count") == "3 of 4"
-    assert await tab.js("document.querySelector('.node.lit title').textContent") == "review"
+    await tab.until("document.querySelector('#tokens').textContent === '3,288 (2,520 in, 768 out)'")
+    await tab.until("document.querySelector('#progress-count').textContent === '3 of 4'")
+    await tab.until("document.querySelector('.node.lit title')?.textContent === 'review'")
     assert tab.problems == []
 
 
@@ -404,7 +404,7 @@ async def test_a_graph_of_thirty_steps_is_drawn_without_overlaps(tab, console):
 
 
 def _wide(count: int) -> Workflow:
-    """A workflow of so many steps, each of which leads to two of the next ones, and some back."""
+    """A tree of so many steps; some lead back."""
     names = [f"Part{number}" for number in range(count)]
     kinds: list[Any] = [EventMeta(name, (Event,), {"__module__": __name__}) for name in names]
 
@@ -413,9 +413,9 @@ def _wide(count: int) -> Workflow:
             await trio.sleep_forever()
 
         given: Any = StartEvent if number == 0 else kinds[number]
-        targets = [kinds[each] for each in (number + 1, number + 3) if each < count] or [StopEvent]
+        targets = [kinds[each] for each in (2 * number + 1, 2 * number + 2) if each < count] or [StopEvent]
         if number % 10 == 9:
-            targets.append(kinds[number - 4])
+            targets.append(kinds[number // 4])
         returns = targets[0]
         for each in targets[1:]:
             returns = returns | each
@@ -431,7 +431,7 @@ def _wide(count: int) -> Workflow:
 
 async def test_hostile_text_stays_text(tab, console):
     await open_run(tab, console, "<i>shout</i>", None, "<u>run</u>")
-    await tab.until("document.querySelector('.question')")
+    await tab.until("document.querySelector('.question') && document.querySelectorAll('#log details').length > 8")
     shown = await tab.js("document.body.textContent")
     for text in HOSTILE[:5]:
         assert text in shown
@@ -454,6 +454,28 @@ async def test_hostile_text_stays_text(tab, console):
     assert tab.problems == []
 
 
+async def test_an_event_that_only_looks_like_one_of_the_library_breaks_nothing(tab, console):
+    await tab.go(console.url)
+    unfriendly = '{"toString": 1, "valueOf": 2, "toJSON": 3}'
+    names = (
+        "kind",
+        "step_name",
+        "event_type",
+        "attempt",
+        "current",
+        "total",
+        "label",
+        "total_tokens",
+        "prompt",
+        "missed",
+    )
+    data = "{" + ", ".join(f'"{name}": {unfriendly}' for name in names) + "}"
+    for name in ("LifecycleEvent", "ProgressEvent", "UsageEvent", "InputRequestEvent", "StreamGap", "__proto__"):
+        event = f"JSON.parse({json.dumps(json.dumps({'event_type': name, 'data': json.loads(data)}))})"
+        told = f"[preview({event}), line(nameOf({event})), rowKind({{event: {event}}}), missedBy({{event: {event}}})]"
+        assert len(await tab.js(told)) == 4
+
+
 async def test_a_lost_connection_is_made_again_and_nothing_is_missed_or_doubled(tab, console):
     run_id = await open_run(tab, console, "pour", {"count": 3_000, "rate": 600})
     for enough in (200, 900):
@@ -465,6 +487,10 @@ async def test_a_lost_connection_is_made_again_and_nothing_is_missed_or_doubled(
     await tab.until(f"{STATUS} === 'completed' && {LAST_SEQ} > 3000")
     published = await _last_stored(console, run_id)
     await tab.until(f"{LAST_SEQ} === {published}")
+    first, second, third = [each["after"] for each in tab.sent if each["type"] == "subscribe"]
+    assert first == 0
+    assert second > 200
+    assert third > 900
     assert await tab.text("#tally") == f"{published:,} events"
     assert await tab.js(NUMBERS) == list(range(published - ROWS_MAX + 1, published + 1))
 

@@ -105,6 +105,8 @@ async def shout(event: StartEvent, ctx: Context) -> StopEvent:
     """Everything that text could do to a page."""
     for text in HOSTILE:
         ctx.write_event_to_stream(Strange(text, {"__proto__": {"broken": text}, "constructor": text, text: [text]}))
+    unfriendly = {"toString": 1, "valueOf": 2, "toJSON": 3}
+    ctx.write_event_to_stream(Strange("unfriendly", unfriendly))
     ctx.write_event_to_stream(Strange("long " * 200_000, {}))
     ctx.write_event_to_stream(ProgressEvent(1, 2, HOSTILE[0]))
     answer = await ctx.request_input(
