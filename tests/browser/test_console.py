@@ -113,6 +113,14 @@ async def test_the_graph_shows_what_runs_now_and_the_events_come_in_order(tab, c
     assert tab.problems == []
 
 
+async def test_between_two_looks_at_the_run_its_events_tell_the_graph_what_runs(tab, console):
+    await tab.go(console.url)
+    await tab.js("page.look = () => {}")
+    run = await console.engine.start("report", 3)
+    await tab.js(f"location.hash = {json.dumps('#/run/' + run.run_id)}")
+    await tab.until("document.querySelector('.node.lit title')?.textContent === 'write'")
+
+
 async def test_an_event_unfolds_and_types_can_be_chosen(tab, console):
     await open_run(tab, console, "report", 3)
     await tab.until("document.querySelector('.question')")
