@@ -235,4 +235,4 @@ def idle_kb(count: int) -> float:
             for each in clients:
                 each.read_until(b'"type":"welcome"')
             resident: int = peer.ask("measure")["resident"]
-            return (resident - before) / count / 1e3
+            return float(resident - before) / count / 1e3

@@ -7,20 +7,20 @@ import pytest
 from blazen_trio import open_engine
 from blazen_trio.stores import MemoryStore
 from tests.browser.chromium import Tab, find_chromium, open_chromium
-from tests.browser.fake_server import FakeServer, open_fake_server
+from tests.browser.server import ConsoleServer, open_console
 from tests.browser.workflows import workflows
 
 
 @pytest.fixture
-async def console() -> AsyncIterator[FakeServer]:
-    async with open_engine(MemoryStore(), workflows()) as engine, open_fake_server(engine) as server:
+async def console() -> AsyncIterator[ConsoleServer]:
+    async with open_engine(MemoryStore(), workflows()) as engine, open_console(engine) as server:
         yield server
         for run in await engine.runs():  # or closing the engine would wait for their calls
             await engine.abort(run.run_id)
 
 
 @pytest.fixture
-def console_url(console: FakeServer) -> str:
+def console_url(console: ConsoleServer) -> str:
     return console.url
 
 

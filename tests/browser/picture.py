@@ -8,7 +8,7 @@ import trio
 from blazen_trio import Context, Event, StartEvent, StepFailedEvent, StopEvent, UsageEvent, Workflow, open_engine, step
 from blazen_trio.stores import MemoryStore
 from tests.browser.chromium import find_chromium, open_chromium
-from tests.browser.fake_server import open_fake_server
+from tests.browser.server import open_console
 from tests.browser.workflows import ask, fail, work
 
 
@@ -97,7 +97,7 @@ async def take(target: Path, scheme: str) -> None:
     """Let some runs go, and look at one of them."""
     program = find_chromium()
     assert program is not None
-    async with open_engine(MemoryStore(), workflows()) as engine, open_fake_server(engine) as server:
+    async with open_engine(MemoryStore(), workflows()) as engine, open_console(engine) as server:
         for number in range(3):
             await engine.start("thumbnails", 0.01, f"thumbnails-{6_101 + number}")
         await engine.start("invoice-check", {"prompt": "Is the invoice of 12 March a duplicate?"}, "invoice-2231")

@@ -11,7 +11,7 @@ from blazen_trio import Event, StartEvent, StopEvent, Workflow, step
 from blazen_trio.core.events import EventMeta
 from blazen_trio.core.status import RunStatus
 from tests.browser.chromium import Tab, comes_true
-from tests.browser.fake_server import FakeServer
+from tests.browser.server import ConsoleServer
 from tests.browser.workflows import HOSTILE
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ ROWS_MAX = 1_000
 
 
 async def open_run(
-    tab: Tab, console: FakeServer, workflow: str, input: object = None, run_id: str | None = None
+    tab: Tab, console: ConsoleServer, workflow: str, input: object = None, run_id: str | None = None
 ) -> str:
     """Start a run, and look at it."""
     run = await console.engine.start(workflow, input, run_id)
@@ -34,11 +34,11 @@ async def open_run(
     return run.run_id
 
 
-async def status(console: FakeServer, run_id: str) -> RunStatus:
+async def status(console: ConsoleServer, run_id: str) -> RunStatus:
     return (await console.engine.get(run_id)).status
 
 
-async def eventually(console: FakeServer, run_id: str, wanted: RunStatus) -> None:
+async def eventually(console: ConsoleServer, run_id: str, wanted: RunStatus) -> None:
     async def is_there() -> bool:
         return await status(console, run_id) is wanted
 
@@ -157,7 +157,7 @@ async def test_a_thousand_events_a_second_leave_the_page_responsive(tab, console
     assert tab.problems == []
 
 
-async def _last_stored(console: FakeServer, run_id: str) -> int:
+async def _last_stored(console: ConsoleServer, run_id: str) -> int:
     after = 0
     while rows := (await console.engine.store.read_stream(run_id, after=after, limit=1_000)).rows:
         after = rows[-1].seq
@@ -487,7 +487,7 @@ async def test_a_lost_connection_is_made_again_and_nothing_is_missed_or_doubled(
     run_id = await open_run(tab, console, "pour", {"count": 3_000, "rate": 600})
     for enough in (200, 900):
         await tab.until(f"{LAST_SEQ} > {enough}")
-        console.close()
+        await console.close()
         await tab.until(f"!({IS_CONNECTED})")
         await console.open()
         await tab.until(IS_CONNECTED)
@@ -503,7 +503,9 @@ async def test_a_lost_connection_is_made_again_and_nothing_is_missed_or_doubled(
 
 
 async def test_who_has_no_token_is_asked_for_it_and_it_is_kept_for_the_tab(tab, console):
+    await console.close()
     console.token = "sesame"
+    await console.open()
     await tab.go(console.url)
     await tab.until("document.activeElement.id === 'token'")
     await tab.type("wrong")

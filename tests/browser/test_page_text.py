@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from tests.browser.fake_server import PAGE, policy
+from blazen_trio.websocket.server.pages import console_page
 
-TEXT = PAGE.read_text("utf-8")
+PAGE, POLICY = console_page("127.0.0.1:8765")
+TEXT = PAGE.decode()
 SCRIPT = TEXT.partition("<script>")[2].partition("</script>")[0]
 
 
@@ -64,7 +65,7 @@ def test_nothing_comes_from_elsewhere():
 
 def test_one_script_and_one_style_that_a_policy_can_name():
     assert TEXT.count("<script") == TEXT.count("<style") == 1
-    assert policy(PAGE.read_bytes(), "localhost").count("'sha256-") == 2
+    assert POLICY.count("'sha256-") == 2
 
 
 def test_each_element_that_the_script_wants_is_there_once():

@@ -30,14 +30,8 @@ async def test_the_greeting_says_what_a_client_must_know(autojump_clock: MockClo
 
 
 def test_every_request_that_there_is_has_somebody_who_does_it() -> None:
-    own = {"subscribe", "unsubscribe"}
+    own = {"subscribe", "unsubscribe", "call"}
     assert {each.__struct_config__.tag for each in REQUESTS if each not in _VERBS} == own
-
-
-async def test_what_is_not_offered_is_refused(autojump_clock: MockClock) -> None:
-    async with open_engine(MemoryStore(), [asking]) as engine, serving(engine) as server, connected(server) as client:
-        with pytest.raises(Refused, match="not offered here"):
-            await client.ask("deref_session_ref", key="x")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from blazen_trio.parking import Parking
 from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.protocol import ErrorView, events_message
 from blazen_trio.websocket.protocol.messages import Subscribe
-from blazen_trio.websocket.server.feeds import Condition, Feeds, RunFeed, Types, frame
+from blazen_trio.websocket.server.feeds import Condition, Feeds, RunFeed, Types
+from blazen_trio.websocket.server.guard import frame
 from blazen_trio.websocket.server.interfaces import Connection
 from blazen_trio.websocket.server.shown import ItemWriter, gap_item
 from blazen_trio.websocket.server.window import Window

@@ -8,13 +8,16 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Final
 
 from blazen_trio.websocket.server.access import Doorkeeper
 from blazen_trio.websocket.server.head import Head, RefusedError, answer
+
+PAGES_KEPT: Final = 16
+"""Names of this server for which the page is kept ready."""
 
 _INLINE: Final = re.compile(r"<(style|script)\b[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 
@@ -36,7 +39,7 @@ def page_answer(head: Head, doorkeeper: Doorkeeper, metrics: Callable[[], str]) 
     if head.path == "/metrics":
         _check_token(head, doorkeeper)
         return answer(HTTPStatus.OK, metrics().encode(), is_head=is_head)
-    page, policy = console_page()
+    page, policy = console_page(head.one("host") or "")
     return answer(HTTPStatus.OK, page, kind="text/html", headers=[("Content-Security-Policy", policy)], is_head=is_head)
 
 
@@ -46,17 +49,21 @@ def _check_token(head: Head, doorkeeper: Doorkeeper) -> None:
     raise RefusedError(HTTPStatus.UNAUTHORIZED, "a token is needed", (("WWW-Authenticate", "Bearer"),))
 
 
-@cache
-def console_page() -> tuple[bytes, str]:
-    """The page, and the content security policy that lets it do what it does and nothing else."""
-    page = (files("blazen_trio.websocket") / "console.html").read_bytes()
+@lru_cache(PAGES_KEPT)
+def console_page(host: str) -> tuple[bytes, str]:
+    """The page, and the content security policy that lets it do what it does under this name, and nothing else.
+
+    Older browsers do not count a websocket to where the page came from as ``'self'``, so it is named.
+    """
+    page = (files("blazen_trio.websocket.server") / "console.html").read_bytes()
     hashes: dict[str, list[str]] = {"style": [], "script": []}
     for kind, text in _INLINE.findall(page.decode()):
         digest = hashlib.sha256(text.encode()).digest()
         hashes[kind.lower()].append(f"'sha256-{base64.b64encode(digest).decode()}'")
     sources = {kind: " ".join(each) or "'none'" for kind, each in hashes.items()}
     policy = (
-        f"default-src 'none'; script-src {sources['script']}; style-src {sources['style']}; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; script-src {sources['script']}; style-src {sources['style']}; "
+        f"connect-src 'self' ws://{host} wss://{host}; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
     return page, policy
