@@ -17,6 +17,7 @@
 ``interrupts``  Ctrl-C and SIGTERM as requests
 ``questions``   who answers: a person at the terminal, the defaults, nobody
 ``view``        what is shown of a run meanwhile, on a terminal and in a log
+``drawing``     a workflow as an SVG picture
 ``loading``     finds ``module:workflow``
 ``output``      text that is safe to print, values as JSON
 ``exits``       exit codes

@@ -287,7 +287,16 @@ def serve(
 
 
 @app.command
-def watch(url: str, run: str, /, *, token_file: str | None = None, json: _Json = False) -> int:
+def watch(
+    url: str,
+    run: str,
+    /,
+    *,
+    token_file: str | None = None,
+    workflow: Annotated[list[str] | None, Parameter(negative="")] = None,
+    patience: float = 30.0,
+    json: _Json = False,
+) -> int:
     """Follow a run on a server to its end, and print its result; a person at the terminal answers its questions.
 
     Parameters
@@ -298,22 +307,44 @@ def watch(url: str, run: str, /, *, token_file: str | None = None, json: _Json =
         The id of the run.
     token_file
         The file with the token that the server wants.
+    workflow
+        A workflow, `module:name`, whose classes of events the result needs; may be given several times.
+    patience
+        Give up when the server was out of reach for so many seconds.
     json
         Print how the run ended as JSON.
     """
+    from blazen_trio.cli.watching import Lookout
     from blazen_trio.cli.watching import watch as watch_run
 
-    return watch_run(url, run, token_file, as_json=json)
+    return watch_run(run, Lookout(url, token_file, workflow or (), patience), as_json=json)
 
 
 @app.command
-def graph(workflow: str, /) -> int:
-    """Print a workflow as a Mermaid flowchart.
+def graph(
+    workflow: str,
+    /,
+    *,
+    svg: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    json: _Json = False,
+) -> int:
+    """Print a workflow as a Mermaid flowchart, or in another form.
 
     Parameters
     ----------
     workflow
         Where it is: `module:name`; modules of the current directory are found, too.
+    svg
+        Print it as an SVG picture.
+    json
+        Print its nodes and edges as JSON.
     """
-    sys.stdout.write(load_workflow(workflow).to_mermaid())
+    from blazen_trio.cli.drawing import to_svg
+    from blazen_trio.cli.output import to_json
+
+    if svg and json:
+        raise CommandError("--svg and --json are two forms; give one of them")
+    found = load_workflow(workflow)
+    text = to_svg(found.describe()) if svg else to_json(found.describe()) if json else found.to_mermaid()
+    sys.stdout.write(text)
     return Exit.DONE

@@ -4,7 +4,7 @@ import sys
 import traceback
 from typing import Any
 
-from blazen_trio import StoreError, WorkflowError
+from blazen_trio import PeerError, StoreError, WorkflowError
 from blazen_trio.cli.exits import Exit
 from blazen_trio.cli.following import Ending
 from blazen_trio.cli.output import print_json, printable
@@ -55,13 +55,15 @@ def _way_to_answer(ending: Ending) -> str:
 
 
 def is_only_stopped(ending: Ending) -> bool:
-    """Whether not the run failed, but its file: it can go on."""
-    return isinstance(ending.error, StoreError) and bool(ending.way_on)
+    """Whether not the run failed, but its file, or a server that it needs: it can go on."""
+    return isinstance(ending.error, StoreError | PeerError) and bool(ending.way_on)
 
 
 def describe_failure(ending: Ending) -> str:
-    """Why the run failed; or, if it was only its store that did, how to go on."""
+    """Why the run failed; or, if it did not, how to go on."""
     assert ending.error is not None
+    if ending.is_lost:
+        return f"the run cannot be followed any more: {describe_error(ending.error)}; watch it with: {ending.way_on}"
     if is_only_stopped(ending):
         return f"the run stopped: {describe_error(ending.error)}; go on with: {ending.way_on}"
     return f"the run failed: {describe_error(ending.error)}"
@@ -92,10 +94,9 @@ def as_plain(ending: Ending) -> dict[str, Any]:
     if ending.result is not None:
         return {**known, "status": "completed", "result": ending.result.result}
     if ending.error is not None:
+        status = "unknown" if ending.is_lost else "stopped" if is_only_stopped(ending) else "failed"
         error = {"type": type(ending.error).__name__, "message": str(ending.error)}
-        if is_only_stopped(ending):
-            return {**known, "status": "stopped", "error": error, **go_on}
-        return {**known, "status": "failed", "error": error}
+        return {**known, "status": status, "error": error, **({} if status == "failed" else go_on)}
     if ending.stopped is not None:
         return {**known, "status": "interrupted", **go_on}
     if ending.answered:

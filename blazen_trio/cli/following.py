@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from blazen_trio import (
+    AnswerConflictError,
     EngineRun,
     InputRequestEvent,
     RunClosedError,
@@ -57,6 +58,7 @@ class Ending:
         run_id: its id; empty if it had not begun.
         result: what came of it.
         error: why it failed, or cannot be followed.
+        is_lost: the error says only why it cannot be followed any more; it goes on elsewhere.
         questions: those that nobody here answers; it waits for them.
         stopped: the exit code of the signal that stopped the command; the run was kept if there is a ``way_on``.
         not_kept: why a run that was stopped is lost, if it could not be saved.
@@ -72,6 +74,7 @@ class Ending:
     not_kept: str = ""
     answered: str = ""
     way_on: str = ""
+    is_lost: bool = False
 
     @property
     def is_known(self) -> bool:
@@ -128,13 +131,13 @@ async def _answer_questions(
             if answer is NO_ANSWER:
                 unanswered.add(question.request_id)
             elif not await _respond(run, question, answer):
-                audience.view.say(f"(the question was withdrawn: {printable(question.prompt)})")
+                audience.view.say(f"(nobody asks that any more: {printable(question.prompt)})")
 
 
 async def _respond(run: Run, question: InputRequestEvent, answer: object) -> bool:
     try:
         await run.respond_to_input(question.request_id, answer)
-    except (RunClosedError, UnknownInputRequestError):
+    except (AnswerConflictError, RunClosedError, UnknownInputRequestError):  # a run of others may have had an answer
         return False
     return True
 

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import attrs
 
@@ -77,8 +78,12 @@ def wait_for(process: subprocess.Popen[bytes], cue: str) -> None:
         patience.cancel()
 
 
-def run_at_terminal(*argv: str, script: list[tuple[str, str | int]], cwd: Path = ROOT) -> Ended:
-    """Run the command at a terminal. `script`: when this text has come, type that line, or send that signal."""
+Act: TypeAlias = str | int | Callable[[], object]
+"""What is done at a cue: type a line, send a signal, or whatever else."""
+
+
+def run_at_terminal(*argv: str, script: Sequence[tuple[str, Act]], cwd: Path = ROOT) -> Ended:
+    """Run the command at a terminal. `script`: when this text has come, do that."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
     with subprocess.Popen(
@@ -93,7 +98,7 @@ def run_at_terminal(*argv: str, script: list[tuple[str, str | int]], cwd: Path =
     return Ended(code, out, seen)
 
 
-def _play(process: subprocess.Popen[bytes], terminal: int, script: list[tuple[str, str | int]]) -> str:
+def _play(process: subprocess.Popen[bytes], terminal: int, script: list[tuple[str, Act]]) -> str:
     seen, read_from = "", 0
     with contextlib.suppress(OSError):  # how Linux says that the other side is closed
         while data := _read(process, terminal):
@@ -103,8 +108,10 @@ def _play(process: subprocess.Popen[bytes], terminal: int, script: list[tuple[st
                 read_from = place + len(cue)
                 if isinstance(act, int):
                     process.send_signal(act)
-                else:
+                elif isinstance(act, str):
                     os.write(terminal, act.encode())
+                else:
+                    act()
     assert not script, f"these cues never came: {script}\n{seen}"
     return seen
 

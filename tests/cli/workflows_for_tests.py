@@ -132,6 +132,15 @@ async def ask_meanwhile(event: StartEvent, ctx: Context) -> None:
     await ctx.request_input("Still there?")
 
 
+class Verdict(StopEvent):
+    text: str
+
+
+@step
+async def judge(event: StartEvent) -> Verdict:
+    return Verdict("guilty")
+
+
 echoing = Workflow("echoing", [echo])
 failing = Workflow("failing", [fail])
 asking = Workflow("asking", [ask])
@@ -145,4 +154,5 @@ ending = Workflow("ending", [linger, ask_meanwhile])
 growing = Workflow("growing", [grow])
 unsavable = Workflow("unsavable", [open_something, hold])
 meeting = Workflow("meeting", [wait_for_ever, ask])
+judging = Workflow("judging", [judge])
 no_workflow = "just text"
