@@ -77,10 +77,11 @@ async def _watch(
     audience: Audience,
 ) -> Ending:
     ending = Ending(run_id)
-    with audience.attending(), Interruption() as stop, stop.now, stop.soon:
+    with audience.attending(), Interruption() as stop, stop.now:
         async with contextlib.AsyncExitStack() as stack:
             run = await _found(stack, client, run_id, lookout)
-            ending = await follow(run, audience)
+            with stop.soon:
+                ending = await follow(run, audience)
             is_lost = ending.error is not None and run.status not in _FAILED
             ending = attrs.evolve(ending, is_lost=is_lost)
     return attrs.evolve(ending, stopped=None if ending.is_known else stop.code, way_on=lookout.again(run_id))
