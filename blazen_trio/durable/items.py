@@ -31,9 +31,13 @@ class ItemCodec:
         Raises:
             EncodeError: the event cannot be encoded.
         """
-        item = effect.envelope()
-        origin: list[Plain] = [item.source_step, item.call_id, item.attempt]
-        return StreamRow(item.seq, item.timestamp, to_msgpack([self.event_to_plain(effect.event), *origin]))
+        item: list[Plain] = [
+            self.event_to_plain(effect.event),
+            effect.source_step,
+            effect.call_text,
+            effect.attempt,
+        ]
+        return StreamRow(effect.seq, effect.timestamp, to_msgpack(item))
 
     def event_to_plain(self, event: Event) -> dict[str, Plain]:
         """An event as plain data, by the codec of the workflow whose class it is.
