@@ -25,14 +25,14 @@ class ItemCodec:
         self._codecs: tuple[Codec, ...] = tuple(map(codec_of, _with_inner(definition)))
         self._by_class: dict[type[Event], Codec] = {}
 
-    def write(self, effect: Publish) -> StreamRow:
-        """A stream item as a row.
+    def write(self, effect: Publish, plain: dict[str, Plain] | None = None) -> StreamRow:
+        """A stream item as a row; ``plain`` is its event, if that was encoded already.
 
         Raises:
             EncodeError: the event cannot be encoded.
         """
         item: list[Plain] = [
-            self.event_to_plain(effect.event),
+            plain or self.event_to_plain(effect.event),
             effect.source_step,
             effect.call_text,
             effect.attempt,
