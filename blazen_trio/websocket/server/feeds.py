@@ -173,7 +173,8 @@ class RunFeed:
             while not self._is_wanted:
                 await self._demand.park()
             await self._wait_for_late_ones()
-            await trio.sleep_until(due)
+            if due > trio.current_time():
+                await trio.sleep_until(due)
             await reader.wait()
             await self._look_elsewhere()
             self._is_wanted = False
