@@ -35,10 +35,14 @@ class Publish:
     call_id: int | str | None = None
     attempt: int | None = None
 
+    @property
+    def call_text(self) -> str | None:
+        """The call's id as people see it."""
+        return format_id(self.call_id) if isinstance(self.call_id, int) else self.call_id
+
     def envelope(self) -> StreamItem:
         """The event with its number and origin."""
-        call_id = format_id(self.call_id) if isinstance(self.call_id, int) else self.call_id
-        return StreamItem(self.seq, self.timestamp, self.event, self.source_step, call_id, self.attempt)
+        return StreamItem(self.seq, self.timestamp, self.event, self.source_step, self.call_text, self.attempt)
 
 
 @attrs.define(eq=False)

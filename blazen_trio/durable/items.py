@@ -25,15 +25,19 @@ class ItemCodec:
         self._codecs: tuple[Codec, ...] = tuple(map(codec_of, _with_inner(definition)))
         self._by_class: dict[type[Event], Codec] = {}
 
-    def write(self, effect: Publish) -> StreamRow:
-        """A stream item as a row.
+    def write(self, effect: Publish, plain: dict[str, Plain] | None = None) -> StreamRow:
+        """A stream item as a row; ``plain`` is its event, if that was encoded already.
 
         Raises:
             EncodeError: the event cannot be encoded.
         """
-        item = effect.envelope()
-        origin: list[Plain] = [item.source_step, item.call_id, item.attempt]
-        return StreamRow(item.seq, item.timestamp, to_msgpack([self.event_to_plain(effect.event), *origin]))
+        item: list[Plain] = [
+            plain or self.event_to_plain(effect.event),
+            effect.source_step,
+            effect.call_text,
+            effect.attempt,
+        ]
+        return StreamRow(effect.seq, effect.timestamp, to_msgpack(item))
 
     def event_to_plain(self, event: Event) -> dict[str, Plain]:
         """An event as plain data, by the codec of the workflow whose class it is.

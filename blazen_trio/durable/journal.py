@@ -185,10 +185,16 @@ class Journal:
             held = [each for each in effects if self._must_wait(runner, each)] if at_once else effects
             self._held.append((self._number, runner, held))
             if runner is self._root:
-                self._stream += [self._items.write(each) for each in held if isinstance(each, Publish)]
+                self._stream += [self._item(each) for each in held if isinstance(each, Publish)]
             self._committer.wake(self)
         if at_once:
             runner.carry_out(at_once)
+
+    def _item(self, effect: Publish) -> StreamRow:
+        """The row of a stream item; what was just written as a message is not encoded a second time."""
+        written, self._writer.written = self._writer.written, None
+        plain = written[1] if written is not None and written[0] is effect.event else None
+        return self._items.write(effect, plain)
 
     def _must_wait(self, runner: "Runner", effect: Effect) -> bool:
         if runner is not self._root and type(effect) is Publish:

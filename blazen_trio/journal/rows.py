@@ -34,12 +34,18 @@ NOBODY: Final[Any] = object()
 
 
 class RowWriter:
-    """Writes the messages of one run and those inside it; knows the waiters by number."""
+    """Writes the messages of one run and those inside it; knows the waiters by number.
 
-    __slots__ = ("_next_waiter", "waiters")
+    Attributes:
+        waiters: their numbers.
+        written: the event that was written last, and as what: most are written once more, as an item of the stream.
+    """
+
+    __slots__ = ("_next_waiter", "waiters", "written")
 
     def __init__(self) -> None:
         self.waiters: dict[Waiter, int] = {}
+        self.written: tuple[Event, dict[str, Plain]] | None = None
         self._next_waiter = 0
 
     def write(self, path: Path, codec: Codec, message: m.Message) -> bytes:
@@ -127,8 +133,10 @@ def _write_value(_writer: RowWriter, codec: Codec, value: object) -> Plain:
     return codec.to_plain(value, "value")
 
 
-def _write_event(_writer: RowWriter, codec: Codec, event: Event) -> Plain:
-    return codec.event_to_plain(event)
+def _write_event(writer: RowWriter, codec: Codec, event: Event) -> Plain:
+    plain = codec.event_to_plain(event)
+    writer.written = event, plain
+    return plain
 
 
 def _write_result(_writer: RowWriter, codec: Codec, result: Any) -> Plain:

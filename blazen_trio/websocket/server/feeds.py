@@ -13,6 +13,7 @@ Rules of this file:
 * A feed never raises: what goes wrong ends it, and is told to those who subscribe.
 """
 
+import math
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, TypeAlias
@@ -32,6 +33,10 @@ from blazen_trio.websocket.server.shown import ItemWriter, run_view
 from blazen_trio.websocket.server.trouble import told_error
 from blazen_trio.websocket.server.window import Window
 from blazen_trio.websocket.server.window_reader import WindowReader, new_window
+
+PACE_S: Final = 0.001
+"""So long after it was read the stream is not read again: an event after a silence goes out at once, and of many that
+come one by one those of a millisecond go out together, for one wake-up and one frame of each subscriber."""
 
 FRAMES_KEPT: Final = 64
 """Frames of a feed that are kept: those who are in step need one or two, those who are not need some more."""
@@ -163,15 +168,19 @@ class RunFeed:
                 reader.close()
 
     async def _read_all(self, reader: WindowReader) -> None:
+        due = -math.inf
         while not reader.is_over:
             while not self._is_wanted:
                 await self._demand.park()
             await self._wait_for_late_ones()
+            if due > trio.current_time():
+                await trio.sleep_until(due)
             await reader.wait()
             await self._look_elsewhere()
             self._is_wanted = False
             reader.take_in()
             self.poke()
+            due = trio.current_time() + PACE_S
 
     async def _wait_for_late_ones(self) -> None:
         """Let those go on who stand in the older half of a window that fills."""
