@@ -344,7 +344,7 @@ class Runner(Parts):
         if not self.state.is_attended:
             return
         try:
-            self.before_outage = self._take()
+            self.before_outage: WorkflowSnapshot | None = self._take()
         except WorkflowError as problem:
             logger.warning("run %s: a server is lost (%s), and it cannot be kept: %s", self.run_id, error, problem)
 

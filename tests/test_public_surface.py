@@ -1,4 +1,7 @@
-"""What `blazen_trio` exports: exactly these names, each documented, and every error can cross a process's border."""
+"""What `blazen_trio` exports: exactly these names, each documented, and every error can cross a process's border.
+
+The same for `blazen_trio.websocket`.
+"""
 
 import inspect
 import pickle
@@ -7,6 +10,7 @@ from types import ModuleType
 import pytest
 
 import blazen_trio
+import blazen_trio.websocket
 
 EVENTS = {
     "DynamicEvent",
@@ -105,27 +109,51 @@ ERRORS = {
     "WorkflowTimeoutError",
     "WorkflowValidationError",
 }
+WEBSOCKET = {
+    "Access",
+    "RemoteEngine",
+    "RemoteRun",
+    "RemoteSubscription",
+    "WebsocketLimits",
+    "WebsocketServer",
+    "open_websocket_client",
+    "open_websocket_server",
+}
 PUBLIC = EVENTS | WORKFLOWS | SESSION_REFS | STORES | VALUES | PEERS | ERRORS
 
 
-def exported() -> dict[str, object]:
+def exported(package: ModuleType = blazen_trio) -> dict[str, object]:
     """The public names as a user's `dir()` shows them, without the submodules that importing left behind."""
     return {
         name: value
-        for name, value in ((name, getattr(blazen_trio, name)) for name in dir(blazen_trio))
+        for name, value in ((name, getattr(package, name)) for name in dir(package))
         if not name.startswith("_") and not isinstance(value, ModuleType)
     }
 
 
 def test_exactly_the_public_names_are_exported():
     assert sorted(exported()) == sorted(PUBLIC)
+    assert sorted(exported(blazen_trio.websocket)) == sorted(WEBSOCKET)
+
+
+def has_text(value: object) -> bool:
+    return bool(vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__)
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))
 def test_a_public_class_or_function_says_what_it_is(name):
     value = getattr(blazen_trio, name)
-    if inspect.isclass(value) or inspect.isroutine(value):
-        assert vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__
+    assert has_text(value) or not (inspect.isclass(value) or inspect.isroutine(value))
+
+
+@pytest.mark.parametrize("name", sorted(WEBSOCKET))
+def test_so_does_each_of_the_websocket_and_all_that_it_has(name):
+    value = getattr(blazen_trio.websocket, name)
+
+    assert has_text(value)
+    for part, member in inspect.getmembers(value):
+        if not part.startswith("_") and (inspect.isroutine(member) or isinstance(member, property)):
+            assert member.__doc__, f"{name}.{part}"
 
 
 @pytest.mark.parametrize("name", sorted(ERRORS))
