@@ -4,7 +4,7 @@ import sys
 import traceback
 from typing import Any
 
-from blazen_trio import PeerError, StoreError, WorkflowError
+from blazen_trio import StoreError, WorkflowError
 from blazen_trio.cli.exits import Exit
 from blazen_trio.cli.following import Ending
 from blazen_trio.cli.output import print_json, printable
@@ -56,7 +56,7 @@ def _way_to_answer(ending: Ending) -> str:
 
 def is_only_stopped(ending: Ending) -> bool:
     """Whether not the run failed, but its file, or a server that it needs: it can go on."""
-    return isinstance(ending.error, StoreError | PeerError) and bool(ending.way_on)
+    return bool(ending.way_on) and (isinstance(ending.error, StoreError) or ending.is_open)
 
 
 def describe_failure(ending: Ending) -> str:

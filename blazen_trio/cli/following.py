@@ -58,6 +58,7 @@ class Ending:
         run_id: its id; empty if it had not begun.
         result: what came of it.
         error: why it failed, or cannot be followed.
+        is_open: the error did not end it: a server that it needs is lost.
         is_lost: the error says only why it cannot be followed any more; it goes on elsewhere.
         questions: those that nobody here answers; it waits for them.
         stopped: the exit code of the signal that stopped the command; the run was kept if there is a ``way_on``.
@@ -74,6 +75,7 @@ class Ending:
     not_kept: str = ""
     answered: str = ""
     way_on: str = ""
+    is_open: bool = False
     is_lost: bool = False
 
     @property
@@ -98,7 +100,7 @@ async def follow(run: Run, audience: Audience, after: int = 0) -> Ending:
             return Ending(run.run_id, questions=questions)
         return Ending(run.run_id, result=await run.result())
     except WorkflowError as error:
-        return Ending(run.run_id, error=error)
+        return Ending(run.run_id, error=error, is_open=not run.status.is_end)
 
 
 async def _watch(run: Run, audience: Audience, after: int) -> tuple[InputRequestEvent, ...]:

@@ -48,7 +48,6 @@ class WebsocketServer:
         registry: steps that peers may build workflows of.
         feeds: the streams that clients read now.
         addresses: hosts and ports that it listens on.
-        port: the port of all of them.
         metrics: gives the text of ``/metrics``.
         faults: messages that made no sense; sessions count them.
         subscriptions: open ones; sessions count them.
@@ -92,7 +91,7 @@ class WebsocketServer:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port of all addresses that it listens on."""
         return self.addresses[0][1]
 
     def statistics(self) -> dict[str, Any]:
