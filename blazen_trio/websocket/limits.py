@@ -5,11 +5,11 @@
 """
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
-SEND_CHUNK_BYTES = 64 * 1024
+SEND_CHUNK_BYTES: Final = 64 * 1024
 """What must go out within ``WebsocketLimits.send``: then a long frame may take long, and a dead reader may not."""
 
 

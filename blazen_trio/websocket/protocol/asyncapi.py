@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from blazen_trio.websocket.protocol.messages import FROM_CLIENT, FROM_SERVER, VERSION, Request
+from blazen_trio.websocket.protocol.messages import FROM_CLIENT, FROM_SERVER, VERSION, Request, tag
 
 ASYNCAPI: Final = "3.0.0"
 
@@ -26,7 +26,7 @@ client has an `id` and gets exactly one answer with that `id`: `ok` or `error`."
 def document() -> dict[str, Any]:
     """The document, as plain data."""
     schemas = _schemas()
-    messages = {_tag(each): _message(each) for each in (*FROM_CLIENT, *FROM_SERVER)}
+    messages = {tag(each): _message(each) for each in (*FROM_CLIENT, *FROM_SERVER)}
     return {
         "asyncapi": ASYNCAPI,
         "info": {"title": "blazen_trio", "version": VERSION, "description": _INFO, "license": {"name": "MIT"}},
@@ -38,7 +38,7 @@ def document() -> dict[str, Any]:
                 "bindings": {"ws": {"method": "GET"}},
             }
         },
-        "operations": {_tag(each): _operation(each) for each in (*FROM_CLIENT, *FROM_SERVER)},
+        "operations": {tag(each): _operation(each) for each in (*FROM_CLIENT, *FROM_SERVER)},
         "components": {"messages": messages, "schemas": dict(sorted(schemas.items()))},
     }
 
@@ -48,15 +48,11 @@ def _schemas() -> dict[str, Any]:
     return schemas
 
 
-def _tag(message: type[Any]) -> str:
-    return str(message.__struct_config__.tag)
-
-
 def _message(message: type[Any]) -> dict[str, Any]:
     summary, _, rest = inspect.getdoc(message).partition("\n\n")  # type: ignore[union-attr]  # each has one
     described = {"description": " ".join(rest.split())} if rest else {}
     payload = {"$ref": _REFERENCE.format(name=message.__name__)}
-    return {"name": _tag(message), "summary": " ".join(summary.split()), **described, "payload": payload}
+    return {"name": tag(message), "summary": " ".join(summary.split()), **described, "payload": payload}
 
 
 def _operation(message: type[Any]) -> dict[str, Any]:
@@ -64,7 +60,7 @@ def _operation(message: type[Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "action": "receive" if message in FROM_CLIENT else "send",
         "channel": _CHANNEL,
-        "messages": [{"$ref": f"#/channels/connection/messages/{_tag(message)}"}],
+        "messages": [{"$ref": f"#/channels/connection/messages/{tag(message)}"}],
     }
     if issubclass(message, Request):
         answers = [{"$ref": f"#/channels/connection/messages/{name}"} for name in ("ok", "error")]

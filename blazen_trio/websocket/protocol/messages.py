@@ -276,6 +276,11 @@ ServerMessage: TypeAlias = Welcome | Ok | Error | Events | Ended | Run
 Message: TypeAlias = ClientMessage | ServerMessage
 
 
+def tag(message: Message | type[Message]) -> str:
+    """The ``type`` of a message in JSON."""
+    return str(message.__struct_config__.tag)
+
+
 def verb(request: Request | type[Request]) -> str:
-    """What a request asks for: its ``type`` in JSON."""
-    return str(request.__struct_config__.tag)
+    """What a request asks for: its ``type``, as ``authorize`` hooks know it."""
+    return tag(request)

@@ -13,7 +13,7 @@ import msgspec
 
 from blazen_trio.codec import DecodeError, Plain, from_json
 from blazen_trio.websocket.protocol.fields import REQUEST_ID_MAX
-from blazen_trio.websocket.protocol.messages import FROM_CLIENT, FROM_SERVER, ClientMessage, ServerMessage
+from blazen_trio.websocket.protocol.messages import FROM_CLIENT, FROM_SERVER, ClientMessage, ServerMessage, tag
 
 FAULT_CHARS_MAX: Final = 500
 """Characters of a fault's text: it may repeat what was wrong, which may be long."""
@@ -30,19 +30,19 @@ class Fault:
 
 
 def read_from_client(text: str | bytes, *, bytes_max: int) -> ClientMessage | Fault:
-    """The message of a client, or why there is none."""
+    """The message of a client, or why there is none. ``bytes_max``: of the text as UTF-8."""
     return cast("ClientMessage | Fault", _read(text, bytes_max, _CLIENT))
 
 
 def read_from_server(text: str | bytes, *, bytes_max: int) -> ServerMessage | Fault:
-    """The message of a server, or why there is none."""
+    """The message of a server, or why there is none. ``bytes_max``: of the text as UTF-8."""
     return cast("ServerMessage | Fault", _read(text, bytes_max, _SERVER))
 
 
 _Kinds: TypeAlias = Mapping[str, type[Any]]
 
-_CLIENT: Final[_Kinds] = {str(each.__struct_config__.tag): each for each in FROM_CLIENT}
-_SERVER: Final[_Kinds] = {str(each.__struct_config__.tag): each for each in FROM_SERVER}
+_CLIENT: Final[_Kinds] = {tag(each): each for each in FROM_CLIENT}
+_SERVER: Final[_Kinds] = {tag(each): each for each in FROM_SERVER}
 
 
 def _read(text: str | bytes, bytes_max: int, kinds: _Kinds) -> object:

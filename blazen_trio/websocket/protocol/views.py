@@ -193,7 +193,10 @@ class WorkflowView(Exact):
 
 
 class LimitsView(Exact):
-    """What a server lets a client do, as far as a client must know it: see ``WebsocketLimits``."""
+    """What a server lets a client do, as far as a client must know it: see ``WebsocketLimits``.
+
+    ``message_bytes`` of one message of the client, ``window`` events of a subscription, ``requests`` at once.
+    """
 
     message_bytes: Count
     window: Count

@@ -21,14 +21,20 @@ from blazen_trio.websocket.server.verbs import Verb, read_metadata, read_start
 
 
 async def begin(server: Server, request: messages.Call) -> EngineRun:
-    """The run of a call: a new one, or that of before; a checkpoint."""
+    """The run of a call: a new one, or that of before; a checkpoint.
+
+    Raises:
+        EventDecodeError, ProtocolError: what the caller sent cannot begin one.
+        PeerError: there is no such workflow, or the id is that of another call, or of a run that was none.
+        UnknownStepError, WorkflowValidationError: none can be made of these steps.
+    """
     workflow = called_workflow(server.engine, request.workflow, request.steps, server.registry)
     event, metadata = read_start(workflow, request.event), read_metadata(workflow, request.metadata)
     return await begin_call(server.engine, workflow.name, event, request.call_id, metadata)
 
 
 async def end(server: Server, run: EngineRun) -> ResultView:
-    """Wait for the end of a call's run; a checkpoint."""
+    """Wait for the end of a call's run; a checkpoint. Raises what the run ends with."""
     result = await end_call(server.engine, run)
     view = result_view(run, result)
     view.refs = [_ref_view(key, result.session_refs) for key in result.session_refs.keys()]  # noqa: SIM118 - no dict
@@ -45,7 +51,7 @@ def _ref_view(key: RegistryKey, refs: SessionRefRegistry) -> RefView:
 
 
 async def deref_session_ref(server: Server, _caller: Caller, request: messages.DerefSessionRef) -> RefDataView:
-    """The bytes of a live object."""
+    """The bytes of a live object. Raises ``SessionRefNotFoundError``."""
     await checkpoint()
     data = server.engine.kept_refs.deref(_key(request.key))
     return RefDataView(data.type_tag, data.data)

@@ -1,4 +1,7 @@
-"""``/metrics``: the server's statistics in Prometheus' text format. Pure."""
+"""``/metrics``: the server's statistics in Prometheus' text format. Pure.
+
+Names and keys are our own, and codes in digits, so nothing has to be escaped.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import cast

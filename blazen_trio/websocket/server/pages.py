@@ -8,16 +8,13 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Final
 
 from blazen_trio.websocket.server.access import Doorkeeper
 from blazen_trio.websocket.server.head import Head, RefusedError, answer
-
-PAGES_KEPT: Final = 16
-"""Names of this server for which the page is kept ready."""
 
 _INLINE: Final = re.compile(r"<(style|script)\b[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 
@@ -49,21 +46,27 @@ def _check_token(head: Head, doorkeeper: Doorkeeper) -> None:
     raise RefusedError(HTTPStatus.UNAUTHORIZED, "a token is needed", (("WWW-Authenticate", "Bearer"),))
 
 
-@lru_cache(PAGES_KEPT)
 def console_page(host: str) -> tuple[bytes, str]:
     """The page, and the content security policy that lets it do what it does under this name, and nothing else.
 
     Older browsers do not count a websocket to where the page came from as ``'self'``, so it is named.
     """
+    page, script, style = _page()
+    policy = (
+        f"default-src 'none'; script-src {script}; style-src {style}; "
+        f"connect-src 'self' ws://{host} wss://{host}; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+    return page, policy
+
+
+@cache
+def _page() -> tuple[bytes, str, str]:
+    """The page, and the hashes of its scripts and of its styles as a policy names them."""
     page = (files("blazen_trio.websocket.server") / "console.html").read_bytes()
     hashes: dict[str, list[str]] = {"style": [], "script": []}
     for kind, text in _INLINE.findall(page.decode()):
         digest = hashlib.sha256(text.encode()).digest()
         hashes[kind.lower()].append(f"'sha256-{base64.b64encode(digest).decode()}'")
-    sources = {kind: " ".join(each) or "'none'" for kind, each in hashes.items()}
-    policy = (
-        f"default-src 'none'; script-src {sources['script']}; style-src {sources['style']}; "
-        f"connect-src 'self' ws://{host} wss://{host}; img-src data:; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
-    )
-    return page, policy
+    script, style = (" ".join(hashes[kind]) or "'none'" for kind in ("script", "style"))
+    return page, script, style

@@ -3,8 +3,6 @@
 from functools import lru_cache
 from typing import Final
 
-import msgspec
-
 from blazen_trio.core.errors import ProtocolError
 from blazen_trio.core.events import Event, StreamGap
 from blazen_trio.core.publication import StreamItem
@@ -116,8 +114,3 @@ def gap_item(seq: int, missed: int, now: float) -> bytes:
 def names_of(cls: type[Event]) -> frozenset[str]:
     """The wire names of an event class and of those that it derives from: who asks for those gets it, too."""
     return frozenset(each.event_type for each in cls.__mro__ if isinstance(each, type(Event)))
-
-
-def raw_json(text: str) -> msgspec.Raw:
-    """JSON that was written already."""
-    return msgspec.Raw(text.encode())

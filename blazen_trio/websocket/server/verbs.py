@@ -26,7 +26,6 @@ from blazen_trio.websocket.server.shown import (
     event_class,
     history_view,
     info_view,
-    raw_json,
     read_event,
     result_view,
     run_view,
@@ -51,7 +50,12 @@ async def start(server: Server, _caller: Caller, request: messages.Start) -> Run
 
 
 def read_start(workflow: Workflow, sent: EventData) -> Event:
-    """What a run shall begin with; raises ``ProtocolError`` if it may not come from outside."""
+    """What a run shall begin with.
+
+    Raises:
+        EventDecodeError: it does not fit its class.
+        ProtocolError: it may not come from outside, or the workflow has no such class.
+    """
     cls = event_class(workflow, sent.event_type)
     if not issubclass(cls, StartEvent) and not is_external(cls):
         raise ProtocolError(f"{sent.event_type} starts no run from outside: it is neither a StartEvent nor external")
@@ -59,7 +63,7 @@ def read_start(workflow: Workflow, sent: EventData) -> Event:
 
 
 def read_metadata(workflow: Workflow, sent: Mapping[str, PlainData]) -> dict[str, Any]:
-    """What steps shall find in ``ctx.metadata``."""
+    """What steps shall find in ``ctx.metadata``. Raises ``ProtocolError`` if it cannot be read."""
     return {key: _value(workflow.codec, each, f"metadata[{key!r:.100}]") for key, each in sent.items()}
 
 
@@ -69,7 +73,7 @@ async def get(server: Server, _caller: Caller, request: messages.Get) -> RunView
 
 
 async def runs(server: Server, caller: Caller, request: messages.Runs) -> list[InfoView]:
-    """A page of runs: of those that may be seen."""
+    """A page of runs: of those that may be seen; of very many that may not, an early end."""
     if request.after is not None:
         await caller.check_visible(request.after)
     shown, after, looked_at = list[RunInfo](), request.after, 0
@@ -99,7 +103,7 @@ async def result(server: Server, _caller: Caller, request: messages.Result) -> R
 async def snapshot(server: Server, _caller: Caller, request: messages.Snapshot) -> msgspec.Raw:
     """The whole condition of a run."""
     run = await server.engine.get(request.run_id)
-    return raw_json((await run.snapshot()).to_json())
+    return msgspec.Raw((await run.snapshot()).to_json().encode())
 
 
 async def history(server: Server, _caller: Caller, request: messages.History) -> list[HistoryView]:
