@@ -8,7 +8,6 @@ import attrs
 import trio
 
 from blazen_trio import (
-    AnswerConflictError,
     EngineRun,
     InputRequestEvent,
     RunClosedError,
@@ -139,7 +138,7 @@ async def _answer_questions(
 async def _respond(run: Run, question: InputRequestEvent, answer: object) -> bool:
     try:
         await run.respond_to_input(question.request_id, answer)
-    except (AnswerConflictError, RunClosedError, UnknownInputRequestError):  # a run of others may have had an answer
+    except (RunClosedError, UnknownInputRequestError):  # or somebody else gave another answer
         return False
     return True
 

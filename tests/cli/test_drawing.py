@@ -104,3 +104,9 @@ def test_a_workflow_of_thousands_of_steps_is_drawn_soon():
 
 def test_an_empty_graph_is_a_picture():
     assert boxes_in(to_svg(graph_of(edges=[]))) == {}
+
+
+def test_lines_do_not_cross_where_they_need_not():
+    boxes = boxes_in(to_svg(graph_of("a", "b", "of b", "of a", edges=[Edge("a", "of a", "X"), Edge("b", "of b", "Y")])))
+
+    assert (boxes["a"][0] < boxes["b"][0]) == (boxes["of a"][0] < boxes["of b"][0])
