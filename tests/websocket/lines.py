@@ -2,11 +2,12 @@
 
 * A line is cut after so many more bytes in a direction, also in the middle of a frame: then both ends know.
 * It is hushed: from now on it swallows what goes in a direction, and nobody is told.
+* Lines can also be cut before the message with a given number, counted over all of them and in both directions.
 * It is stalled: the server's sends wait, and what the client says arrives.
 * The server can be closed and opened anew, on the same engine or on another one.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeAlias
 
@@ -14,10 +15,12 @@ import attrs
 import trio
 from trio.testing import memory_stream_pair
 
-from blazen_trio import Engine, Workflow
+from blazen_trio import Engine, Workflow, open_engine
+from blazen_trio.abc import Store
 from blazen_trio.websocket import RemoteEngine, WebsocketServer, open_websocket_server
 from blazen_trio.websocket.client.dialling import DialError
 from blazen_trio.websocket.client.opening import dialled
+from tests.peers.stories import until
 
 Direction: TypeAlias = Literal["out", "in"]
 
@@ -25,8 +28,9 @@ Direction: TypeAlias = Literal["out", "in"]
 class Line(trio.abc.Stream):
     """The client's end of a connection, seen from there: ``out`` goes to the server, ``in`` comes from it."""
 
-    def __init__(self, near: Any, far: Any) -> None:
+    def __init__(self, near: Any, far: Any, on_message: Callable[["Line"], None]) -> None:
         self._near = near
+        self._on_message = on_message
         self._left: dict[Direction, float] = {"out": float("inf"), "in": float("inf")}
         self._hushed: set[Direction] = set()
         self._gate: trio.Event | None = None
@@ -38,6 +42,7 @@ class Line(trio.abc.Stream):
         """Bring what the server sends."""
         if self._gate is not None:
             await self._gate.wait()
+        self._on_message(self)
         await self._pump()
 
     def cut(self, direction: Direction = "out", after_bytes: int = 0) -> None:
@@ -70,7 +75,8 @@ class Line(trio.abc.Stream):
     # --- As a stream --------------------------------------------------------------------------------------------------
 
     async def send_all(self, data: Any) -> None:
-        if "out" in self._hushed:
+        self._on_message(self)
+        if self.is_cut or "out" in self._hushed:
             await trio.lowlevel.checkpoint()
             return
         whole = bytes(data)
@@ -107,6 +113,8 @@ class Exchange:
     options: dict[str, Any]
     server: WebsocketServer | None = None
     lines: list[Line] = attrs.Factory(list)
+    messages: int = 0
+    cut_before: int | None = None
     _closing: trio.Event = attrs.Factory(trio.Event)
     _closed: trio.Event = attrs.Factory(trio.Event)
     _served: trio.Nursery = attrs.field(init=False)
@@ -133,6 +141,11 @@ class Exchange:
             self._closing.set()
             await self._closed.wait()
 
+    def _count(self, line: Line) -> None:
+        self.messages += 1
+        if self.messages == self.cut_before:
+            line.cut()
+
     def dial_of(self, lines: list[Line]) -> Any:
         """What dials for one client; its lines are noted."""
 
@@ -141,7 +154,7 @@ class Exchange:
             if self.server is None:
                 raise DialError("nobody listens")
             near, far = memory_stream_pair()
-            line = Line(near, far)
+            line = Line(near, far, self._count)
             lines.append(line)
             self.lines.append(line)
             self._served.start_soon(self.server.serve, far)
@@ -171,6 +184,26 @@ async def exchange(**options: Any) -> AsyncGenerator[Exchange, None]:
                 await trio.sleep(0.1)
 
 
-def workflows_of(engine: Engine) -> list[Workflow]:
-    """What a client of an engine shall know."""
-    return list(engine.workflows.values())
+async def lives(
+    there: Exchange,
+    store: Store,
+    workflows: Iterable[Workflow],
+    *ends: Callable[[], object],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """One engine on the store after another, each with a server, until each one's condition holds."""
+    for is_over in ends:
+        async with open_engine(store, workflows) as engine:
+            await there.open(engine)
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            await until(is_over, 10_000)
+            await there.close()
+
+
+async def outcome_of(call: Callable[[], Awaitable[Any]], outcomes: list[Any]) -> None:
+    """Add what comes of a call: its value or its error."""
+    try:
+        outcomes.append(await call())
+    except Exception as error:
+        outcomes.append(error)

@@ -98,6 +98,7 @@ class World:
     published: list[str] = attrs.Factory(list)
     readers: list[Reader] = attrs.Factory(list)
     is_ended: bool = False
+    was_hushed: bool = False
 
     async def publish(self, names: list[str]) -> None:
         if not self.is_ended:
@@ -125,6 +126,7 @@ class World:
         await trio.lowlevel.checkpoint()
 
     async def hush(self, client: int, direction: Direction) -> None:
+        self.was_hushed = True
         self.lines[client][-1].hush(direction)
         await trio.lowlevel.checkpoint()
 
@@ -210,7 +212,7 @@ async def live(program: list[tuple[str, Any]], sizes: Sizes) -> None:
 async def nothing_is_left(world: World) -> None:
     for reader in world.readers:
         reader.subscription.close()
-    await trio.sleep(60)  # a line that was hushed is given up by then, also by the server
+    await trio.sleep(60 if world.was_hushed else 15)  # by then both sides have given up lines that were hushed, and dialled
     assert world.there.server is not None
     counts = world.there.server.statistics()
     assert (counts["connections"], counts["subscriptions"], world.there.server.feeds.statistics()["feeds"]) == (CLIENTS, 0, 0)
@@ -231,14 +233,20 @@ class Reconnects(RuleBasedStateMachine):
         self.readers = 0
         self.is_served = True
         self.is_ended = False
+        self.may_hush = False
+        self.was_hushed = False
 
     def do(self, name: str, *arguments: Any) -> None:
         """Add an operation."""
         self.program.append((name, arguments))
 
-    @initialize(sizes=st.sampled_from([NARROW, WIDE, ONE_BY_ONE, SHORT_OF_MEMORY]), seed=st.integers(0, 1_000))
-    def begin(self, sizes: Sizes, seed: int) -> None:
-        self.sizes, self.seed = sizes, seed
+    @initialize(
+        sizes=st.sampled_from([NARROW, WIDE, ONE_BY_ONE, SHORT_OF_MEMORY]),
+        seed=st.integers(0, 1_000),
+        may_hush=st.sampled_from([False, False, True]),
+    )
+    def begin(self, sizes: Sizes, seed: int, may_hush: bool) -> None:  # noqa: FBT001 - Hypothesis passes it by name
+        self.sizes, self.seed, self.may_hush = sizes, seed, may_hush
 
     @precondition(lambda self: not self.is_ended)
     @rule(names=kinds)
@@ -265,8 +273,10 @@ class Reconnects(RuleBasedStateMachine):
     def cut(self, client: int, direction: Direction, after_bytes: int) -> None:
         self.do("cut", client, direction, after_bytes)
 
+    @precondition(lambda self: self.may_hush)
     @rule(client=st.integers(0, CLIENTS - 1), direction=directions)
     def hush(self, client: int, direction: Direction) -> None:
+        self.was_hushed = True
         self.do("hush", client, direction)
 
     @rule(client=st.integers(0, CLIENTS - 1))
@@ -289,7 +299,13 @@ class Reconnects(RuleBasedStateMachine):
         self.is_served = True
         self.do("open_server")
 
-    @rule(seconds=st.sampled_from([0.001, 0.3, 2, 50]))
+    @precondition(lambda self: self.was_hushed)
+    @rule()
+    def give_up(self) -> None:
+        self.was_hushed = False
+        self.do("rest", 45)
+
+    @rule(seconds=st.sampled_from([0.001, 0.3, 2]))
     def rest(self, seconds: float) -> None:
         self.do("rest", seconds)
 
