@@ -115,6 +115,8 @@ class Exchange:
     lines: list[Line] = attrs.Factory(list)
     messages: int = 0
     cut_before: int | None = None
+    on_message: Callable[[int], None] = lambda _: None
+    is_reachable: bool = True
     _closing: trio.Event = attrs.Factory(trio.Event)
     _closed: trio.Event = attrs.Factory(trio.Event)
     _served: trio.Nursery = attrs.field(init=False)
@@ -143,6 +145,7 @@ class Exchange:
 
     def _count(self, line: Line) -> None:
         self.messages += 1
+        self.on_message(self.messages)
         if self.messages == self.cut_before:
             line.cut()
 
@@ -151,7 +154,7 @@ class Exchange:
 
         async def dial() -> trio.abc.Stream:
             await trio.lowlevel.checkpoint()
-            if self.server is None:
+            if self.server is None or not self.is_reachable:
                 raise DialError("nobody listens")
             near, far = memory_stream_pair()
             line = Line(near, far, self._count)

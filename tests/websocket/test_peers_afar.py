@@ -225,12 +225,9 @@ async def cancelled_session(cut_before: int | None, cancel_at: int) -> int:
     workflow = doubling(work, seconds=60)
     async with two(workflow) as (remote, there, _):
         there.cut_before = cut_before
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(workflow.run_remote, {"number": 4}, remote, call_id="x"))
-            with trio.move_on_after(30):
-                while there.messages < cancel_at:  # noqa: ASYNC110 - on a clock that jumps
-                    await trio.lowlevel.checkpoint() if cancel_at < 8 else await trio.sleep(0.01)
-            nursery.cancel_scope.cancel()
+        with trio.move_on_after(30) as scope:
+            there.on_message = lambda number: scope.cancel() if number == cancel_at else None
+            await workflow.run_remote({"number": 4}, remote, call_id="x")
         await trio.sleep(5)
         statuses = [each.status for each in await remote.runs()]
         assert statuses in ([], [RunStatus.ABORTED]), (cut_before, cancel_at)
@@ -262,7 +259,7 @@ async def lose(how: str, there: Exchange, lines: list[Line]) -> None:
     if how == "silent":
         for direction in ("in", "out"):
             lines[-1].hush(direction)
-        there.server = None  # whoever dials finds nobody
+        there.is_reachable = False
     else:
         await there.close()
 
