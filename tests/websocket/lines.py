@@ -145,9 +145,9 @@ class Exchange:
 
     def _count(self, line: Line) -> None:
         self.messages += 1
-        self.on_message(self.messages)
         if self.messages == self.cut_before:
             line.cut()
+        self.on_message(self.messages)
 
     def dial_of(self, lines: list[Line]) -> Any:
         """What dials for one client; its lines are noted."""
