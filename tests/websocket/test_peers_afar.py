@@ -1,4 +1,4 @@
-"""Peers over the websocket: the stories of peers with a real server and a real client, and what lines can do to them."""
+"""Peers over the websocket: the stories of peers with a real server and a real client, and what lines do to them."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -172,7 +172,7 @@ async def test_a_call_that_was_not_allowed_holds_nobody_who_asks_for_its_run(aut
         async with two(crashing(), authorize=lambda access: access.verb != "call") as (remote, _, _):
             with pytest.raises(PeerError, match="not allowed"):
                 await crashing().run_remote(None, remote, call_id="x")
-            with pytest.raises(WorkflowError, match="no run 'x'|'x'"):
+            with pytest.raises(WorkflowError, match="'x'"):
                 await remote.get("x")
 
 
@@ -268,22 +268,27 @@ async def test_what_a_lost_peer_was_asked_for_stays_pending(autojump_clock: Mock
     work, store = Work(), MemoryStore()
     child = doubling(work, seconds=30)
     async with exchange() as there:
-        async with open_engine(store, [child]) as engine:
-            await there.open(engine)
-            async with there.client([], [child], patience=PATIENCE_S) as remote:
-                async with parent_of(child, remote).start() as run:
-                    await until(lambda: work.begun)
-                    await there.close()
-                    with pytest.raises(StepFailedError) as caught:
-                        await run.result()
-                    assert isinstance(caught.value.__cause__, PeerError)
-                    text = (await run.snapshot()).to_json()
-        async with open_engine(store, [child]) as engine:
-            await there.open(engine)
-            async with there.client([], [child]) as remote:
-                async with parent_of(child, remote).resume(WorkflowSnapshot.from_json(text)) as run:
-                    assert (await run.result()).result == 2
+        async with served(there, store, child) as remote, parent_of(child, remote).start() as run:
+            await until(lambda: work.begun)
+            await there.close()
+            with pytest.raises(StepFailedError) as caught:
+                await run.result()
+            assert isinstance(caught.value.__cause__, PeerError)
+            text = (await run.snapshot()).to_json()
+        snapshot = WorkflowSnapshot.from_json(text)
+        async with served(there, store, child) as remote, parent_of(child, remote).resume(snapshot) as run:
+            assert (await run.result()).result == 2
     assert list(work.ended.values()) == [1]
+
+
+@asynccontextmanager
+async def served(there: Exchange, store: Store, workflow: Workflow) -> AsyncGenerator[RemoteEngine]:
+    """A client of a new engine on this store."""
+    async with open_engine(store, [workflow]) as engine:
+        await there.open(engine)
+        async with there.client([], [workflow], patience=PATIENCE_S) as remote:
+            yield remote
+        await there.close()
 
 
 # --- A third machine --------------------------------------------------------------------------------------------------

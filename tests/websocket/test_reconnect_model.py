@@ -24,7 +24,8 @@ from blazen_trio.websocket import RemoteEngine, RemoteSubscription, WebsocketLim
 from tests.websocket.fakes import LoudNote, Note, Tap, new_tap, pouring
 from tests.websocket.lines import Direction, Exchange, Line, exchange
 
-KINDS: dict[str, type[Event]] = {"Note": Note, "LoudNote": LoudNote, "StopEvent": StopEvent}
+NOTES: dict[str, type[Note]] = {"Note": Note, "LoudNote": LoudNote}
+KINDS: dict[str, type[Event]] = {**NOTES, "StopEvent": StopEvent}
 CLIENTS = 2
 READERS_MAX = 6
 
@@ -103,7 +104,7 @@ class World:
     async def publish(self, names: list[str]) -> None:
         if not self.is_ended:
             self.published += names
-            self.tap.publish(*[KINDS[each] for each in names])  # type: ignore[misc]  # none of them is the StopEvent
+            self.tap.publish(*[NOTES[each] for each in names])
         await trio.lowlevel.checkpoint()
 
     async def subscribe(self, client: int, after: int, types: tuple[str, ...] | None) -> None:
@@ -212,10 +213,16 @@ async def live(program: list[tuple[str, Any]], sizes: Sizes) -> None:
 async def nothing_is_left(world: World) -> None:
     for reader in world.readers:
         reader.subscription.close()
-    await trio.sleep(60 if world.was_hushed else 15)  # by then both sides have given up lines that were hushed, and dialled
+    await trio.sleep(
+        60 if world.was_hushed else 15
+    )  # by then both sides have given up lines that were hushed, and dialled
     assert world.there.server is not None
     counts = world.there.server.statistics()
-    assert (counts["connections"], counts["subscriptions"], world.there.server.feeds.statistics()["feeds"]) == (CLIENTS, 0, 0)
+    assert (counts["connections"], counts["subscriptions"], world.there.server.feeds.statistics()["feeds"]) == (
+        CLIENTS,
+        0,
+        0,
+    )
     for client in world.clients:
         held = client.statistics()
         assert (held["requests"], held["subscriptions"], held["queued_items"]) == (0, 0, 0)
@@ -245,7 +252,7 @@ class Reconnects(RuleBasedStateMachine):
         seed=st.integers(0, 1_000),
         may_hush=st.sampled_from([False, False, True]),
     )
-    def begin(self, sizes: Sizes, seed: int, may_hush: bool) -> None:  # noqa: FBT001 - Hypothesis passes it by name
+    def begin(self, sizes: Sizes, seed: int, may_hush: bool) -> None:
         self.sizes, self.seed, self.may_hush = sizes, seed, may_hush
 
     @precondition(lambda self: not self.is_ended)
@@ -322,6 +329,4 @@ class Reconnects(RuleBasedStateMachine):
 
 
 TestReconnects = Reconnects.TestCase
-TestReconnects.settings = settings(
-    max_examples=settings.default.max_examples * 2, stateful_step_count=30
-)
+TestReconnects.settings = settings(max_examples=settings().max_examples * 2, stateful_step_count=30)
