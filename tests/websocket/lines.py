@@ -61,6 +61,11 @@ class Line(trio.abc.Stream):
         """Swallow all that goes there."""
         self._hushed.add(direction)
 
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the server's sends wait."""
+        return self._gate is not None
+
     def stall(self) -> None:
         """Let the server's sends wait."""
         if self._gate is None:

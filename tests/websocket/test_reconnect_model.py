@@ -29,9 +29,11 @@ KINDS: dict[str, type[Event]] = {**NOTES, "StopEvent": StopEvent}
 CLIENTS = 2
 READERS_MAX = 6
 
+clients = st.integers(0, CLIENTS - 1)
 directions = st.sampled_from(["in", "out"])
 few_bytes = st.integers(0, 3) | st.integers(0, 600)
 kinds = st.lists(st.sampled_from(["Note", "Note", "LoudNote"]), min_size=1, max_size=12)
+pauses = st.sampled_from([0, 0.001, 0.3, 2])
 filters = st.sampled_from([None, None, ("LoudNote",), ("Note",), ("StopEvent",)])
 
 
@@ -101,11 +103,11 @@ class World:
     is_ended: bool = False
     was_hushed: bool = False
 
-    async def publish(self, names: list[str]) -> None:
+    async def publish(self, names: list[str], pause_s: float) -> None:
         if not self.is_ended:
             self.published += names
             self.tap.publish(*[NOTES[each] for each in names])
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(pause_s)
 
     async def subscribe(self, client: int, after: int, types: tuple[str, ...] | None) -> None:
         with trio.move_on_after(1):
@@ -114,17 +116,17 @@ class World:
             self.readers.append(Reader(run.stream_events(after, wanted), after, types))
 
     async def read(self, number: int, count: int) -> None:
-        if number < len(self.readers):
+        if self.readers:
             with trio.move_on_after(0.5):
-                await self.readers[number].read(count)
+                await self.readers[number % len(self.readers)].read(count)
 
     async def leave(self, number: int) -> None:
         if number < len(self.readers):
             await self.readers[number].subscription.aclose()
 
-    async def cut(self, client: int, direction: Direction, after_bytes: int) -> None:
+    async def cut(self, client: int, direction: Direction, after_bytes: int, pause_s: float) -> None:
         self.lines[client][-1].cut(direction, after_bytes)
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(pause_s)
 
     async def hush(self, client: int, direction: Direction) -> None:
         self.was_hushed = True
@@ -132,11 +134,12 @@ class World:
         await trio.lowlevel.checkpoint()
 
     async def stall(self, client: int) -> None:
-        self.lines[client][-1].stall()
-        await trio.lowlevel.checkpoint()
-
-    async def let_go(self, client: int) -> None:
-        self.lines[client][-1].let_go()
+        """Stall its line, or let it go on."""
+        line = self.lines[client][-1]
+        if line.is_stalled:
+            line.let_go()
+        else:
+            line.stall()
         await trio.lowlevel.checkpoint()
 
     async def close_server(self) -> None:
@@ -254,57 +257,66 @@ class Reconnects(RuleBasedStateMachine):
     )
     def begin(self, sizes: Sizes, seed: int, may_hush: bool) -> None:
         self.sizes, self.seed, self.may_hush = sizes, seed, may_hush
+        for client in range(CLIENTS):
+            self.subscribe(client, 0, None)
 
     @precondition(lambda self: not self.is_ended)
-    @rule(names=kinds)
-    def publish(self, names: list[str]) -> None:
-        self.do("publish", names)
+    @rule(names=kinds, pause_s=pauses)
+    def publish(self, names: list[str], pause_s: float) -> None:
+        self.do("publish", names, pause_s)
+
+    @precondition(lambda self: not self.is_ended)
+    @rule(names=kinds, client=clients, direction=directions, after_bytes=few_bytes, count=st.integers(0, 5))
+    def cut_while_publishing(
+        self, names: list[str], client: int, direction: Direction, after_bytes: int, count: int
+    ) -> None:
+        self.do("publish", names, 0.1)
+        self.do("read", client, count)
+        self.do("cut", client, direction, after_bytes, 0.3)
+        self.do("publish", names, 0.3)
 
     @precondition(lambda self: self.readers < READERS_MAX)
-    @rule(client=st.integers(0, CLIENTS - 1), after=st.just(0) | st.integers(0, 40), types=filters)
+    @rule(client=clients, after=st.just(0) | st.integers(0, 40), types=filters)
     def subscribe(self, client: int, after: int, types: tuple[str, ...] | None) -> None:
         self.readers += 1
         self.do("subscribe", client, after, types)
 
-    @precondition(lambda self: self.readers)
     @rule(number=st.integers(0, READERS_MAX - 1), count=st.integers(1, 20))
     def read(self, number: int, count: int) -> None:
         self.do("read", number, count)
 
-    @precondition(lambda self: self.readers)
-    @rule(number=st.integers(0, READERS_MAX - 1))
+    @precondition(lambda self: self.readers > CLIENTS)
+    @rule(number=st.integers(CLIENTS, READERS_MAX - 1))
     def leave(self, number: int) -> None:
         self.do("leave", number)
 
-    @rule(client=st.integers(0, CLIENTS - 1), direction=directions, after_bytes=few_bytes)
-    def cut(self, client: int, direction: Direction, after_bytes: int) -> None:
-        self.do("cut", client, direction, after_bytes)
+    @rule(client=clients, direction=directions, after_bytes=few_bytes, pause_s=pauses)
+    def cut(self, client: int, direction: Direction, after_bytes: int, pause_s: float) -> None:
+        self.do("cut", client, direction, after_bytes, pause_s)
 
-    @precondition(lambda self: self.may_hush)
-    @rule(client=st.integers(0, CLIENTS - 1), direction=directions)
+    @precondition(lambda self: self.may_hush and not self.was_hushed)
+    @rule(client=clients, direction=directions)
     def hush(self, client: int, direction: Direction) -> None:
         self.was_hushed = True
         self.do("hush", client, direction)
 
-    @rule(client=st.integers(0, CLIENTS - 1))
+    @rule(client=clients)
     def stall(self, client: int) -> None:
         self.do("stall", client)
 
-    @rule(client=st.integers(0, CLIENTS - 1))
-    def let_go(self, client: int) -> None:
-        self.do("let_go", client)
-
     @precondition(lambda self: self.is_served)
-    @rule()
-    def close_server(self) -> None:
+    @rule(pause_s=pauses)
+    def close_server(self, pause_s: float) -> None:
         self.is_served = False
         self.do("close_server")
+        self.do("rest", pause_s)
 
     @precondition(lambda self: not self.is_served)
-    @rule()
-    def open_server(self) -> None:
+    @rule(pause_s=pauses)
+    def open_server(self, pause_s: float) -> None:
         self.is_served = True
         self.do("open_server")
+        self.do("rest", pause_s)
 
     @precondition(lambda self: self.was_hushed)
     @rule()
@@ -312,11 +324,7 @@ class Reconnects(RuleBasedStateMachine):
         self.was_hushed = False
         self.do("rest", 45)
 
-    @rule(seconds=st.sampled_from([0.001, 0.3, 2]))
-    def rest(self, seconds: float) -> None:
-        self.do("rest", seconds)
-
-    @precondition(lambda self: not self.is_ended and len(self.program) > 10)
+    @precondition(lambda self: not self.is_ended and len(self.program) > 25)
     @rule()
     def end(self) -> None:
         self.is_ended = True
@@ -329,4 +337,4 @@ class Reconnects(RuleBasedStateMachine):
 
 
 TestReconnects = Reconnects.TestCase
-TestReconnects.settings = settings(max_examples=settings().max_examples * 2, stateful_step_count=30)
+TestReconnects.settings = settings(max_examples=settings().max_examples * 2, stateful_step_count=25)

@@ -29,7 +29,7 @@ from blazen_trio.stores import MemoryStore
 from blazen_trio.websocket import RemoteEngine, RemoteRun
 from blazen_trio.websocket.client.desk import UNKNOWN
 from blazen_trio.websocket.client.engine import ENDED_SINCE
-from tests.websocket.lines import Exchange, exchange, outcome_of
+from tests.websocket.lines import Exchange, Line, exchange, outcome_of
 
 ITEMS = 3
 
@@ -212,3 +212,22 @@ async def test_an_answer_that_ended_the_run_before_it_was_repeated(autojump_cloc
     assert outcomes[0] is None  # it was lost on the way there, and sent again
     assert isinstance(outcomes[1], PeerError)
     assert (outcomes[1].problem, outcomes[1].run_id) == (ENDED_SINCE, "x")
+
+
+async def test_who_lost_patience_may_ask_for_the_result_again(autojump_clock: MockClock) -> None:
+    @step
+    async def sleep(event: StartEvent) -> StopEvent:
+        await trio.sleep(60)
+        return StopEvent("awake")
+
+    sleeping, lines = Workflow("sleeping", [sleep]), list[Line]()
+    async with open_engine(MemoryStore(), [sleeping]) as engine, exchange() as there:
+        await there.open(engine)
+        async with there.client(lines, [sleeping], patience=0.5) as remote, trio.open_nursery() as nursery:
+            run, outcomes = await remote.start("sleeping"), list[Any]()
+            nursery.start_soon(outcome_of, run.result, outcomes)
+            await trio.sleep(1)
+            lines[-1].cut()
+            await trio.sleep(1)  # connected again, and asked again; but nothing was answered in half a second
+            assert isinstance(outcomes[0], PeerError)
+            assert (await run.result()).result == "awake"
