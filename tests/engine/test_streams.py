@@ -1,5 +1,8 @@
 """The stream of a run, wherever the run is: numbers without hole or doubling."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any, final
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -17,6 +20,7 @@ from blazen_trio import (
     step,
 )
 from blazen_trio.stores import MemoryStore
+from blazen_trio.testing.stores import _Around
 from tests.engine.stories import Note, asked, asking, parked
 
 
@@ -100,6 +104,39 @@ async def test_items_come_in_batches_as_they_come_one_by_one(autojump_clock: Moc
             assert [type(item.event) for item in await notes.receive_items(100)] == [StreamGap, StopEvent]
             with pytest.raises(trio.EndOfChannel):
                 await several.receive_items(1)
+
+
+@final
+class LateStore(_Around):
+    """A store that answers with what it has a while after it was asked for a stream."""
+
+    delay_s = 0.0
+
+    async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        if "read_stream" in getattr(call, "__qualname__", ""):
+            await trio.sleep(self.delay_s)
+        return await call()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("delay_s", [0.1, 0.9, 1.4])
+async def test_what_the_store_tells_late_is_not_told_again_by_the_run_in_memory(
+    autojump_clock: MockClock, count: int, delay_s: float
+) -> None:
+    store, seen = LateStore(MemoryStore()), list[int]()
+    async with open_engine(store, [writing()], max_runs=1) as engine, trio.open_nursery() as nursery:
+        await engine.start("writing", {"count": 1, "every_s": 3})
+        queued = await engine.start("writing", {"count": 10, "every_s": 0.2})
+        store.delay_s = delay_s
+        nursery.start_soon(read_in_batches, queued, count, seen)
+    assert seen == list(range(1, 12))
+
+
+async def read_in_batches(run: EngineRun, count: int, seen: list[int]) -> None:
+    async with run.stream_events() as events:
+        with pytest.raises(trio.EndOfChannel):
+            while True:
+                seen.extend([item.seq for item in await events.receive_items(count)])
 
 
 async def test_a_lossless_reader_holds_the_run_and_misses_nothing(autojump_clock: MockClock) -> None:

@@ -158,6 +158,9 @@ class Desk:
 
     def _drop(self, asked: Asked) -> None:
         self._asked.pop(asked.id, None)
+        self._let_nobody_join(asked)
+
+    def _let_nobody_join(self, asked: Asked) -> None:
         if isinstance(asked.request, Result) and self._results.get(asked.request.run_id) is asked:
             del self._results[asked.request.run_id]
 
@@ -398,6 +401,7 @@ class Desk:
     def _expire(self, asked: Asked, error: PeerError) -> None:
         if not asked.is_sent:  # else its place is not free before the answer
             self._drop(asked)
+        self._let_nobody_join(asked)
         asked.since = math.inf  # nobody is told twice
         asked.fail(error)
 

@@ -1,14 +1,20 @@
 """``RemoteEngine``: the verbs of ``Engine``, each a request to a server."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 from weakref import WeakValueDictionary
 
 from blazen_trio.abc import is_id
 from blazen_trio.codec import codec_of
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.description import WorkflowDescription
-from blazen_trio.core.errors import RunExistsError, RunNotFoundError, UnknownInputRequestError
+from blazen_trio.core.errors import (
+    PeerError,
+    RunClosedError,
+    RunExistsError,
+    RunNotFoundError,
+    UnknownInputRequestError,
+)
 from blazen_trio.core.events import Event, require_event
 from blazen_trio.core.status import RunStatus
 from blazen_trio.engine import RunInfo
@@ -51,6 +57,8 @@ from blazen_trio.websocket.protocol.messages import (
     Workflows,
 )
 from blazen_trio.websocket.protocol.views import RunView
+
+ENDED_SINCE: Final = "the run has ended since the connection was lost; it is not known whether this answer was taken"
 
 
 class RemoteEngine:
@@ -160,7 +168,10 @@ class RemoteEngine:
     # --- Controls -----------------------------------------------------------------------------------------------------
 
     async def respond_to_input(self, run_id: str, request_id: str, response: object) -> None:
-        """Answer a question of a run; raises as ``WorkflowRun.respond_to_input`` does."""
+        """Answer a question of a run; raises as ``WorkflowRun.respond_to_input`` does.
+
+        A ``PeerError`` may leave it open whether the answer was taken: the run has ended, and a connection was lost.
+        """
         await self.respond(run_id, request_id, response, None)
 
     async def respond(self, run_id: str, request_id: str, response: object, workflow_name: str | None) -> None:
@@ -169,7 +180,13 @@ class RemoteEngine:
             raise UnknownInputRequestError(request_id, run_id)
         plain = self._plain(response, "the answer", self._name_of(run_id, workflow_name))
         request = RespondToInput(id=self.link.new_id(), run_id=_known(run_id), request_id=request_id, response=plain)
-        self.note(await self.link.ask(request))
+        asked = Asked(request, is_repeatable=True)
+        try:
+            self.note(await self.link.answer(asked))
+        except (RunClosedError, RunNotFoundError):
+            if asked.times_sent == 1:
+                raise
+            raise PeerError(self.url, ENDED_SINCE, run_id) from None
 
     async def send_event(self, run_id: str, event: Event) -> None:
         """Put an event into a run, of a class marked ``external=True``; raises as ``WorkflowRun.send_event`` does."""

@@ -68,7 +68,7 @@ class Session:
         self._caller = Caller(server.engine, server.authorize, connection)
         self._limits = server.limits
         self._ids: set[int] = set()
-        self._beginning: dict[str, trio.Event] = {}  # calls whose run is not durable yet, by the run's id
+        self._beginning: dict[int, tuple[str, trio.Event]] = {}  # calls whose run is not durable yet, with its id
         self._told: dict[str, Condition] = {}
         self._tasks = self._faults = 0
         self._is_closed = False
@@ -138,7 +138,7 @@ class Session:
             self._connection.nursery.start_soon(self._serve_subscription, request, delivery)
         else:
             if isinstance(request, Call):
-                self._beginning[request.call_id] = trio.Event()
+                self._beginning[request.id] = request.call_id, trio.Event()
             self._connection.nursery.start_soon(self._serve, request)
 
     async def _received(self, message: Received) -> None:
@@ -166,7 +166,9 @@ class Session:
     async def _serve(self, request: Request) -> None:
         """Be the task of one request."""
         try:
-            await self._answer(request, await self._outcome(request))
+            outcome = await self._outcome(request)
+            self._has_begun(request)  # or never will
+            await self._answer(request, outcome)
         finally:
             self._tasks -= 1
 
@@ -174,9 +176,7 @@ class Session:
         """What it comes to: its value, or the exception that is its answer."""
         try:
             await self._caller.check(request)
-            begun = self._beginning.get(getattr(request, "run_id", ""))
-            if begun is not None:  # an abort may be right behind the call: then there is a run to abort
-                await begun.wait()
+            await self._wait_begun(getattr(request, "run_id", None))
             if isinstance(request, Unsubscribe):
                 return await self._unsubscribe(request)
             if isinstance(request, Call):
@@ -186,17 +186,19 @@ class Session:
             return error
 
     async def _call(self, request: Call) -> ResultView:
-        begun = self._beginning[request.call_id]
-        try:
-            run = await begin(self._server, request)
-        finally:
-            self._has_begun(request.call_id, begun)
+        run = await begin(self._server, request)
+        self._has_begun(request)
         return await end(self._server, run)
 
-    def _has_begun(self, call_id: str, begun: trio.Event) -> None:
-        begun.set()
-        if self._beginning.get(call_id) is begun:
-            del self._beginning[call_id]
+    async def _wait_begun(self, run_id: str | None) -> None:
+        """An abort may be right behind the call: then there is a run to abort; a checkpoint if it is."""
+        for call_id, begun in list(self._beginning.values()):
+            if call_id == run_id:
+                await begun.wait()
+
+    def _has_begun(self, request: Request) -> None:
+        if request.id in self._beginning:
+            self._beginning.pop(request.id)[1].set()
 
     async def _answer(self, request: Request, outcome: object) -> None:
         await self._send_payload(self._answer_of(request, outcome))
