@@ -17,14 +17,18 @@ from tests.websocket.clients import CLOSE, PING, PONG, TEXT, Client, masked, req
 from tests.websocket.fakes import Approval, Note, Refused, approving, asking
 
 
+_ANSWERS = {PING: PONG, CLOSE: CLOSE}
+
+
 @attrs.define
 class Guest:
-    """A client that keeps all that it hears, and answers pings.
+    """A client that keeps all that it hears, and answers pings and goodbyes.
 
     Attributes:
         said: the server's messages.
         code: of the server's close frame; 1006: there was none.
         is_over: the server closed the stream.
+        reached: up to where it has everything, by subscription.
     """
 
     client: Client
@@ -32,20 +36,29 @@ class Guest:
     code: int = 1006
     is_over: bool = False
     last_id: int = 0
+    reached: dict[int, int] = attrs.Factory(dict)
     _news: trio.Event = attrs.Factory(trio.Event)
 
     async def read(self) -> None:
         """Be the task that listens."""
         while (got := await self.client.frame())[0] != -1:
             self._hear(*got)
-            if got[0] == PING:
-                await self.send(PONG, got[1])
+            if got[0] in _ANSWERS:
+                await self._reply(*got)
         self.is_over = True
         self._news.set()
+
+    async def _reply(self, opcode: int, payload: bytes) -> None:
+        try:
+            await self.send(_ANSWERS[opcode], payload)
+        except trio.BrokenResourceError:
+            return
 
     def _hear(self, opcode: int, payload: bytes) -> None:
         if opcode == TEXT:
             self.said.append(json.loads(payload))
+            if self.said[-1]["type"] == "events":
+                self.reached[self.said[-1]["subscription"]] = self.said[-1]["until"]
         elif opcode == CLOSE:
             self.code = int.from_bytes(payload[:2], "big") or 1005
         self._news.set()
@@ -126,6 +139,7 @@ class Castle:
     server: WebsocketServer
     engine: Engine
     nursery: trio.Nursery
+    sockets: list[trio.SocketStream] = attrs.Factory(list)
 
     def stranger(self) -> Client:
         """A client that has said nothing yet, over a stream in memory."""
@@ -135,7 +149,8 @@ class Castle:
 
     async def caller(self) -> Client:
         """One over a socket."""
-        return Client(await trio.open_tcp_stream("127.0.0.1", self.server.port))
+        self.sockets.append(await trio.open_tcp_stream("127.0.0.1", self.server.port))
+        return Client(self.sockets[-1])
 
     async def guest(self, client: Client | None = None, **headers: str) -> Guest:
         """A client that was let in and greeted."""
@@ -170,7 +185,12 @@ async def open_castle(
             open_engine(store or MemoryStore(), workflows or WORKFLOWS) as engine,
             open_websocket_server(engine, port=0, **options) as server,
         ):
-            yield Castle(server, engine, nursery)
+            castle = Castle(server, engine, nursery)
+            try:
+                yield castle
+            finally:
+                for each in castle.sockets:
+                    each.socket.close()
         nursery.cancel_scope.cancel()
 
 

@@ -35,6 +35,8 @@ TICKS: Final = 10
 
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
+_LATER: Final = (("Retry-After", "10"),)
+
 logger: Final = logging.getLogger("blazen_trio")
 
 
@@ -84,6 +86,7 @@ class WebsocketServer:
         self._refused: Counter[str] = Counter()
         self._closed: Counter[int] = Counter()
         self._logged_at = -math.inf
+        self._is_leaving = False
 
     @property
     def node_id(self) -> str:
@@ -164,6 +167,8 @@ class WebsocketServer:
             if not is_upgrade(head):
                 return page_answer(head, self._doorkeeper, self.metrics)
             caller = self._doorkeeper.admit(head)
+            if self._is_leaving:
+                raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is going away", _LATER)
         except RefusedError as refusal:
             self._refused[str(int(refusal.status))] += 1
             return refusal.answer
@@ -192,7 +197,7 @@ class WebsocketServer:
         """One too many: it costs nothing more than this. A client that wants TLS hears nothing."""
         self._refused[str(int(HTTPStatus.SERVICE_UNAVAILABLE))] += 1
         if not isinstance(stream, trio.SSLStream):
-            refusal = RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections", (("Retry-After", "10"),))
+            refusal = RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections", _LATER)
             with trio.move_on_after(self.limits.close), suppress(*_GONE):
                 await stream.send_all(refusal.answer)
 
@@ -207,7 +212,8 @@ class WebsocketServer:
                 connection.keep_alive(now)
 
     def close_all(self) -> None:
-        """Begin to close all connections: the server goes away."""
+        """Begin to close all connections, and let nobody in any more: the server goes away."""
+        self._is_leaving = True
         for connection in list(self.connections.values()):
             connection.close_soon(GOING_AWAY, "the server is going away")
 
