@@ -16,7 +16,6 @@ from blazen_trio.websocket import WebsocketServer, open_websocket_server
 from tests.websocket.clients import CLOSE, PING, PONG, TEXT, Client, masked, request
 from tests.websocket.fakes import Approval, Note, Refused, approving, asking
 
-
 _ANSWERS = {PING: PONG, CLOSE: CLOSE}
 
 
@@ -78,10 +77,19 @@ class Guest:
         return await self.answer(await self.say(type, **fields))
 
     async def answer(self, request_id: int) -> Any:
-        found = await self.until(lambda: next(iter(self.answers(request_id)), None))
+        found = await self.answered(request_id)
         if found["type"] == "error":
             raise Refused(found["error"]["type"], found["error"]["message"])
         return found["value"]
+
+    async def answered(self, request_id: int) -> dict[str, Any]:
+        """The first answer to this request, whichever it is."""
+        found: dict[str, Any] = await self.until(lambda: next(iter(self.answers(request_id)), None))
+        return found
+
+    async def got(self, subscription: int, count: int) -> None:
+        """Wait until so many items came."""
+        await self.until(lambda: len(self.items(subscription)) >= count)
 
     async def received(self, subscription: int, seq: int) -> None:
         text = json.dumps({"type": "received", "subscription": subscription, "seq": seq})
@@ -128,7 +136,9 @@ class Guest:
     def tally(self, subscription: int) -> tuple[int, int]:
         """Events that came, and those that were declared missing."""
         items = self.items(subscription)
-        gaps = [each["event"]["data"]["missed"] for each in items if each["event"]["event_type"] == StreamGap.event_type]
+        gaps = [
+            each["event"]["data"]["missed"] for each in items if each["event"]["event_type"] == StreamGap.event_type
+        ]
         return len(items) - len(gaps), sum(gaps)
 
 
@@ -152,7 +162,7 @@ class Castle:
         self.sockets.append(await trio.open_tcp_stream("127.0.0.1", self.server.port))
         return Client(self.sockets[-1])
 
-    async def guest(self, client: Client | None = None, **headers: str) -> Guest:
+    async def guest(self, client: Client | None = None, **headers: Any) -> Guest:
         """A client that was let in and greeted."""
         client = client or self.stranger()
         await client.shake_hands(request(**headers))
@@ -176,9 +186,7 @@ class Castle:
 
 
 @asynccontextmanager
-async def open_castle(
-    *workflows: Workflow, store: Store | None = None, **options: Any
-) -> AsyncGenerator[Castle, None]:
+async def open_castle(*workflows: Workflow, store: Store | None = None, **options: Any) -> AsyncGenerator[Castle, None]:
     """A castle with these workflows, or those of below."""
     async with trio.open_nursery() as nursery:
         async with (

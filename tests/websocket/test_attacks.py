@@ -13,123 +13,7 @@ from blazen_trio.websocket import Access, WebsocketLimits
 from tests.websocket.castle import Castle, Guest, open_castle, start_event
 from tests.websocket.clients import TEXT, TOKEN, masked, request
 from tests.websocket.fakes import Refused
-
-DEEP = '{"type":"start","id":7,"workflow":"asking","event":{"event_type":"StartEvent","data":{"data":%s}}}'
-NONSENSE = {
-    "nothing": ("", None),
-    "a number": ("1", None),
-    "a text": ('"get"', None),
-    "null": ("null", None),
-    "a list": ('[{"type":"runs","id":7}]', None),
-    "no type": ('{"id":7}', 7),
-    "type is a number": ('{"type":1,"id":7}', 7),
-    "type is a list": ('{"type":["runs"],"id":7}', 7),
-    "unknown verb": ('{"type":"shutdown","id":7}', 7),
-    "a verb of the server": ('{"type":"welcome","id":7}', 7),
-    "an inner name": ('{"type":"__class__","id":7}', 7),
-    "verb in capitals": ('{"type":"RUNS","id":7}', 7),
-    "verb of many characters": ('{"type":"%s","id":7}' % ("x" * 100_000), 7),
-    "no id": ('{"type":"runs"}', None),
-    "id is a text": ('{"type":"runs","id":"7"}', None),
-    "id is a fraction": ('{"type":"runs","id":7.5}', None),
-    "id is true": ('{"type":"runs","id":true}', None),
-    "id is 0": ('{"type":"runs","id":0}', None),
-    "id is negative": ('{"type":"runs","id":-7}', None),
-    "id beyond JavaScript": ('{"type":"runs","id":9007199254740992}', None),
-    "id beyond 64 bits": ('{"type":"runs","id":18446744073709551616}', None),
-    "id of 5,000 digits": ('{"type":"runs","id":%s}' % ("9" * 5_000), None),
-    "one more field": ('{"type":"runs","id":7,"admin":true}', 7),
-    "limit is a text": ('{"type":"runs","id":7,"limit":"10"}', 7),
-    "limit is 0": ('{"type":"runs","id":7,"limit":0}', 7),
-    "limit is huge": ('{"type":"runs","id":7,"limit":1000000}', 7),
-    "status is unknown": ('{"type":"runs","id":7,"status":"dead"}', 7),
-    "run id is empty": ('{"type":"get","id":7,"run_id":""}', 7),
-    "run id is null": ('{"type":"get","id":7,"run_id":null}', 7),
-    "run id is a list": ('{"type":"get","id":7,"run_id":["a"]}', 7),
-    "run id of 1,001 characters": ('{"type":"get","id":7,"run_id":"%s"}' % ("r" * 1_001), 7),
-    "run id with half a character": ('{"type":"get","id":7,"run_id":"\\ud800"}', None),
-    "no object closed": ('{"type":"runs","id":7', None),
-    "two objects": ('{"type":"runs","id":7}{"type":"runs","id":8}', None),
-    "a comma too many": ('{"type":"runs","id":7,}', None),
-    "a comment": ('{"type":"runs","id":7} // yes', None),
-    "single quotes": ("{'type':'runs','id':7}", None),
-    "NaN": ('{"type":"runs","id":7,"limit":NaN}', None),
-    "Infinity": ('{"type":"subscribe","id":7,"run_id":"r","after":Infinity}', None),
-    "1e999": ('{"type":"subscribe","id":7,"run_id":"r","after":1e999}', None),
-    "NUL": ('{"type":"runs",\0"id":7}', None),
-    "a byte order mark": ('\ufeff{"type":"runs","id":7}', None),
-    "type twice": ('{"type":"runs","type":"abort","id":7}', None),
-    "id twice": ('{"type":"runs","id":7,"id":8}', None),
-    "a key twice deep inside": (DEEP % '[{"a":1,"a":2}]', None),
-    "brackets": ("[" * 100_000, None),
-    "braces": ('{"a":' * 100_000, None),
-    "deep input": (DEEP % ("[" * 5_000 + "]" * 5_000), None),
-    "deep input of objects": (DEEP % ('{"a":' * 5_000 + "1" + "}" * 5_000), None),
-    "a tag of the codec that is none": (DEEP % '{"__blazen_tuple__":3}', 7),
-    "after is negative": ('{"type":"subscribe","id":7,"run_id":"r","after":-1}', 7),
-    "after beyond 63 bits": ('{"type":"subscribe","id":7,"run_id":"r","after":9223372036854775808}', 7),
-    "window is 0": ('{"type":"subscribe","id":7,"run_id":"r","window":0}', 7),
-    "no types at all": ('{"type":"subscribe","id":7,"run_id":"r","types":[]}', 7),
-    "types is a text": ('{"type":"subscribe","id":7,"run_id":"r","types":"Note"}', 7),
-    "10,000 types": ('{"type":"subscribe","id":7,"run_id":"r","types":%s}' % json.dumps(["a"] * 10_000), 7),
-    "received with an id": ('{"type":"received","id":7,"subscription":1,"seq":1}', 7),
-    "received of a text": ('{"type":"received","subscription":1,"seq":"1"}', None),
-    "metadata is a list": (
-        '{"type":"start","id":7,"workflow":"asking","event":{"event_type":"StartEvent","data":{"data":1}},"metadata":[]}',
-        7,
-    ),
-    "event is a text": ('{"type":"start","id":7,"workflow":"asking","event":"StartEvent"}', 7),
-    "event without data": ('{"type":"start","id":7,"workflow":"asking","event":{"event_type":"StartEvent"}}', 7),
-    "event with more": (
-        '{"type":"start","id":7,"workflow":"asking","event":{"event_type":"StartEvent","data":{"data":1},"x":1}}',
-        7,
-    ),
-    "event data is a list": (
-        '{"type":"start","id":7,"workflow":"asking","event":{"event_type":"StartEvent","data":[1]}}',
-        7,
-    ),
-    "no such event class": (
-        '{"type":"start","id":7,"workflow":"asking","event":{"event_type":"Nothing","data":{}}}',
-        7,
-    ),
-    "an event that may not come from outside": (
-        '{"type":"start","id":7,"workflow":"asking","event":{"event_type":"StopEvent","data":{"result":1}}}',
-        7,
-    ),
-    "no such workflow": (
-        '{"type":"start","id":7,"workflow":"none","event":{"event_type":"StartEvent","data":{"data":1}}}',
-        7,
-    ),
-    "run id with NUL": (
-        '{"type":"start","id":7,"workflow":"asking","run_id":"a\\u0000b",'
-        '"event":{"event_type":"StartEvent","data":{"data":1}}}',
-        7,
-    ),
-    "get with NUL": ('{"type":"get","id":7,"run_id":"a\\u0000b"}', 7),
-    "runs after NUL": ('{"type":"runs","id":7,"after":"\\u0000"}', 7),
-    "runs after nothing": ('{"type":"runs","id":7,"after":"nothing"}', 7),
-    "answer to nothing": (
-        '{"type":"respond_to_input","id":7,"run_id":"nothing","request_id":"\\u0000","response":1}',
-        7,
-    ),
-    "reason of 10,001 characters": ('{"type":"abort","id":7,"run_id":"nothing","reason":"%s"}' % ("r" * 10_001), 7),
-    "a ref that is none": ('{"type":"deref_session_ref","id":7,"key":"\\u0000"}', 7),
-    "call without steps": (
-        '{"type":"call","id":7,"call_id":"c","workflow":"asking","steps":[],'
-        '"event":{"event_type":"StartEvent","data":{"data":1}}}',
-        7,
-    ),
-    "call of unknown steps": (
-        '{"type":"call","id":7,"call_id":"c","workflow":"none","steps":["none"],'
-        '"event":{"event_type":"StartEvent","data":{"data":1}}}',
-        7,
-    ),
-    "call with NUL": (
-        '{"type":"call","id":7,"call_id":"\\u0000","workflow":"asking","steps":["ask"],'
-        '"event":{"event_type":"StartEvent","data":{"data":1}}}',
-        7,
-    ),
-}
+from tests.websocket.nonsense import DEEP, NONSENSE
 
 
 async def witness(castle: Castle) -> Guest:
@@ -236,7 +120,11 @@ async def test_the_door_of_the_real_server(autojump_clock, head, status):
 @pytest.mark.parametrize("target", ["/metrics", f"/metrics?token={TOKEN}", "/metrics?"])
 async def test_metrics_are_for_those_with_the_token(autojump_clock, target):
     async with open_castle(token=TOKEN) as castle:
-        for more, status in (("", 401), ("Authorization: Bearer wrong\r\n", 401), (f"Authorization: Bearer {TOKEN}\r\n", 200)):
+        for more, status in (
+            ("", 401),
+            ("Authorization: Bearer wrong\r\n", 401),
+            (f"Authorization: Bearer {TOKEN}\r\n", 200),
+        ):
             client = castle.stranger()
             await client.say(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode())
             assert (await client.answer())[0] == status
@@ -275,7 +163,8 @@ async def test_each_verb_is_asked_about_and_a_no_looks_the_same_for_what_is_not_
             with pytest.raises(Refused, match="not allowed"):
                 await client.ask(verb)
         assert (await castle.engine.get("hidden")).status.value != "aborted"
-        assert not client.heard("run") and not client.heard("events")
+        assert not client.heard("run")
+        assert not client.heard("events")
         assert await is_served(other)
 
 
@@ -299,13 +188,16 @@ async def test_a_flood_of_requests_is_answered_one_by_one(autojump_clock):
         other, client = await witness(castle), await castle.guest()
         for number in range(1, 1_001):
             await client.say("result", id=number, run_id="witness")
-        answers = await client.until(lambda: [each for each in client.said if each["type"] == "error"][899:] and client.said)
+        answers = await client.until(
+            lambda: [each for each in client.said if each["type"] == "error"][899:] and client.said
+        )
         refused = [each["id"] for each in answers if each["type"] == "error"]
         assert refused == list(range(101, 1_001))
         assert await is_served(other)
         await other.ask("abort", run_id="witness")
         for number in range(1, 101):
-            await client.until(lambda number=number: len(client.answers(number)) == 1)
+            await client.answered(number)
+            assert len(client.answers(number)) == 1
         client.said.clear()
         assert len(await client.ask("runs", id=1)) == 1
 
@@ -330,12 +222,12 @@ async def test_coming_and_going_a_thousand_times_leaves_nothing(autojump_clock):
             await client.say("subscribe", id=2 * number, run_id="witness")
             await client.say("unsubscribe", id=2 * number + 1, subscription=2 * number)
             if not number % 20:
-                await client.until(lambda last=2 * number + 1: client.answers(last))
+                await client.answered(2 * number + 1)
                 client.said.clear()
         assert castle.server.statistics()["subscriptions"] == 0
         assert castle.server.feeds.statistics()["feeds"] == 0
         assert await is_served(other)
-        assert client.code == 1006 and not client.is_over
+        assert not client.is_over
 
 
 async def test_a_thousand_subscriptions_of_one_connection_each_get_all_and_one_more_is_too_many(autojump_clock):
@@ -346,7 +238,7 @@ async def test_a_thousand_subscriptions_of_one_connection_each_get_all_and_one_m
             await client.say("subscribe", id=number, run_id="run")
             if not number % 50:
                 await client.answer(number)
-        with pytest.raises(Refused, match="more than 1,?000 subscriptions"):
+        with pytest.raises(Refused, match="more than 1000 subscriptions"):
             await client.ask("subscribe", id=2_000, run_id="run")
         await trio.sleep(30)
         assert len(client.heard("ended")) == 1_000
@@ -373,7 +265,7 @@ async def test_a_flood_of_received_is_nothing(autojump_clock):
         assert len(client.items(1)) == 1
         for number in range(1, 6):
             await client.received(1, number)
-            await client.until(lambda number=number: len(client.items(1)) == number + 1)
+            await client.got(1, number + 1)
         assert client.faults() == []
         for _ in range(101):
             await client.received(1, 9_000)

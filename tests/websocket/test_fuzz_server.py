@@ -97,7 +97,7 @@ def spoiled_frames(dice: random.Random, frames: list[bytes]) -> list[bytes]:
             case 5:
                 frames.insert(at, dice.randbytes(dice.randrange(1, 200)))
             case 6:
-                frames[at] = bytes([frames[at][0], frames[at][1] & 0x7F]) + frames[at][2:]
+                frames[at] = frames[at][:1] + bytes(each & 0x7F for each in frames[at][1:2]) + frames[at][2:]  # no mask
             case _:
                 frames[at] = frames[at] * dice.choice([2, 60, 300])
     return frames
@@ -210,7 +210,7 @@ async def test_a_hundred_clients_that_are_bad_by_chance(autojump_clock, caplog):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1_000_000, 2_000_000, 3_000_000])
 async def test_thousands_of_clients_that_are_bad_by_chance(autojump_clock, caplog, seed):
-    await fuzz(range(seed, seed + share(3_000)), 0)
+    await fuzz(range(seed, seed + share(2_000)), 0)
     assert not caplog.records
 
 

@@ -1,7 +1,7 @@
 """RFC 6455 as the Autobahn test-suite sees it: its groups 1 to 7 and 10, as far as messages are text; our own cases.
 
-What comes in is echoed, so that each byte is seen twice. Each case is one connection to the real server over a stream in
-memory. A guide's chapter says how the suite itself is run, and with what result.
+What comes in is echoed, so that each byte is seen twice. Each case is one connection to the real server over a stream
+in memory. docs/guide/websocket.md says how the suite itself is run (``autobahn_echo.py``), and with what result.
 """
 
 import json

@@ -43,7 +43,10 @@ async def test_a_client_that_subscribes_and_reads_nothing_for_a_minute_holds_up_
             )
         assert await other.ended(1) is None
         assert other.tally(1) == (601, 0)
-        delays = [later["timestamp"] - each["timestamp"] for each, later in zip(other.items(1), other.items(1)[1:], strict=False)]
+        delays = [
+            later["timestamp"] - each["timestamp"]
+            for each, later in zip(other.items(1), other.items(1)[1:], strict=False)
+        ]
         assert len(delays) == 600
         assert castle.server.statistics()["errors"] == 0
     assert not caplog.records

@@ -167,13 +167,17 @@ class WebsocketServer:
             if not is_upgrade(head):
                 return page_answer(head, self._doorkeeper, self.metrics)
             caller = self._doorkeeper.admit(head)
-            if self._is_leaving:
-                raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is going away", _LATER)
+            self._check_staying()
         except RefusedError as refusal:
             self._refused[str(int(refusal.status))] += 1
             return refusal.answer
         self._total += 1
         return Connection(self._total, stream, head, caller, self.limits)
+
+    def _check_staying(self) -> None:
+        """One who is let in now would be told of the end by nobody."""
+        if self._is_leaving:
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is going away", _LATER)
 
     async def _read_head(self, stream: trio.abc.Stream) -> Head | None:
         reader = HeadReader(self.limits.head_bytes)
