@@ -234,9 +234,15 @@ async def keep(event: StartEvent, ctx: Context) -> StopEvent:
     return StopEvent()
 
 
+@step
+async def echo(event: StartEvent) -> StopEvent:
+    return StopEvent(event.data)
+
+
+echoing = Workflow("echoing", [echo], publish_lifecycle=False)
 counting = Workflow("counting", [count], events=[Note, Big, Odd], stream_buffer=100_000, publish_lifecycle=False)
 keeping = Workflow("keeping", [keep], events=[Approval], publish_lifecycle=False)
-WORKFLOWS = (counting, keeping, asking, approving)
+WORKFLOWS = (echoing, counting, keeping, asking, approving)
 
 
 def start_event(data: Any = None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Clients that read slowly or not at all, and the end of a server with clients of every kind."""
 
 import ssl
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,27 @@ async def test_who_does_not_even_read_that_he_was_accepted_is_no_error(autojump_
         await trio.sleep(6)
         assert castle.is_quiet
     assert not caplog.records
+
+
+@pytest.mark.parametrize(("verb", "workflow"), [("snapshot", "asking"), ("result", "echoing")])
+async def test_who_asks_for_much_and_takes_nothing_costs_one_answer(autojump_clock, verb, workflow):
+    async with open_castle(limits=WebsocketLimits(send=60.0)) as castle:
+        await castle.engine.start(workflow, list(range(100_000)), run_id="run")
+        await trio.sleep(1)
+        client = holding(castle)
+        await client.shake_hands()
+        await client.frame()
+        tracemalloc.start()
+        try:
+            for number in range(1, 31):
+                await client.say(masked(TEXT, b'{"type":"%s","id":%d,"run_id":"run"}' % (verb.encode(), number)))
+            await trio.sleep(1)
+            held = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert castle.server.statistics()["connections"] == 1
+        assert 600_000 < held < 10_000_000  # one answer has 700 kB as text, and 4 MB as data
+        assert b'"ok"' in (await client.frame())[1][:30]
 
 
 class Trickle:
