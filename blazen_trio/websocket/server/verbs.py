@@ -7,7 +7,7 @@ Rules of this file:
 * Errors of the engine are the client's answer as they are; ``ProtocolError`` says what the client did wrong.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -37,7 +37,7 @@ from blazen_trio.workflow import Workflow
 RUNS_LOOKED_AT_MAX: Final = 10_000
 """Runs that one list looks at for those that its reader may see."""
 
-Later: TypeAlias = partial[Awaitable[object]]
+Later: TypeAlias = partial[Coroutine[Any, Any, ResultView]]
 """Makes an answer that may be big, when it is its turn to be sent."""
 
 Verb: TypeAlias = Callable[[Server, Caller, Any], Awaitable[object]]
