@@ -12,7 +12,7 @@ from blazen_trio.core.events import Event, InputRequestEvent
 from blazen_trio.core.publication import StreamItem
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
-from blazen_trio.snapshot.fields import Fields, checked_list
+from blazen_trio.snapshot.fields import checked_list
 
 _PLAIN_CODEC: Final = Codec()
 _FIELDS: Final = ("prompt", "request_id", "metadata")
@@ -116,8 +116,7 @@ def read_questions(data: bytes) -> tuple[InputRequestEvent, ...]:
 
 
 def _question(plain: dict[str, Plain]) -> InputRequestEvent:
-    fields = Fields(plain, "question")
-    metadata: Any = _PLAIN_CODEC.from_plain(fields.value("metadata"))
-    if not isinstance(metadata, dict):
-        raise DecodeError("expected an object", "metadata")
-    return InputRequestEvent(fields.text("prompt"), fields.text("request_id"), cast("dict[str, Any]", metadata))
+    prompt, request_id, metadata = [_PLAIN_CODEC.from_plain(plain[name]) for name in _FIELDS]
+    if not isinstance(prompt, str) or not isinstance(request_id, str) or not isinstance(metadata, dict):
+        raise DecodeError("expected a text, an id and an object", "question")
+    return InputRequestEvent(prompt, request_id, cast("dict[str, Any]", metadata))

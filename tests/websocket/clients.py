@@ -92,10 +92,11 @@ class Client:
     async def end(self) -> int:
         """Read on until the server closes the socket; the code of its close frame, 1006 without one."""
         code = 1006
-        while (got := await self.frame())[0] != -1:
-            assert code == 1006, "nothing comes behind a close frame"
-            if got[0] == CLOSE:
-                code = int.from_bytes(got[1][:2], "big") or 1005
+        with trio.fail_after(1_000):
+            while (got := await self.frame())[0] != -1:
+                assert code == 1006, "nothing comes behind a close frame"
+                if got[0] == CLOSE:
+                    code = int.from_bytes(got[1][:2], "big") or 1005
         return code
 
     async def rest(self) -> bytes:

@@ -110,10 +110,21 @@ async def test_a_hostile_client_is_closed_with_the_right_code(autojump_clock, na
         assert await client.end() == code
         assert trio.current_time() <= 3
         assert await is_alive(other)
-        await wait_all_tasks_blocked()
+        await trio.sleep(2.1)  # it stays though it saw the end of the stream
         assert house.is_quiet(1)
         assert house.server.statistics()["closed"] == {str(code): 1}
         assert house.server.statistics()["errors"] == 0
+
+
+async def test_who_broke_a_rule_sees_the_end_at_once_and_who_closes_then_is_gone(autojump_clock):
+    async with open_house() as house:
+        client = await house.guest()
+        await client.say(masked(3) + b"and whatever")
+        assert await client.end() == 1002
+        await client.stream.aclose()
+        await wait_all_tasks_blocked()
+        assert house.is_quiet()
+        assert trio.current_time() == 0
 
 
 @pytest.mark.parametrize("kind", SESSIONS)
@@ -130,7 +141,7 @@ async def test_byte_by_byte_it_is_the_same(autojump_clock, kind):
             except trio.BrokenResourceError:  # it has heard enough
                 pass
             assert await client.end() == code, name
-        await wait_all_tasks_blocked()
+        await trio.sleep(2.1)
         assert house.is_quiet()
 
 

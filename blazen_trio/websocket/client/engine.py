@@ -234,7 +234,7 @@ class RemoteEngine:
         view = result_in(await self.link.ask(request))
         end = codec.event_from_plain(view.event.plain())
         usage = view.run.usage.usage()
-        return WorkflowResult(call_id, end, result_of(end), usage, view.run.cost_usd, refs_in(view.refs))
+        return WorkflowResult(call_id, end, result_of(end), usage, view.run.cost(), refs_in(view.refs))
 
     async def deref_session_ref(self, key: RegistryKey) -> SessionRefData:
         """The bytes of a live object that stayed there: see ``Peer.deref_session_ref``."""

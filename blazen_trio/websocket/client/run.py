@@ -70,7 +70,7 @@ class RemoteRun:
     @property
     def cost_total_usd(self) -> float:
         """Cost so far, in US dollars."""
-        return self._seen.view.cost_usd
+        return self._seen.view.cost()
 
     @property
     def history(self) -> tuple[HistoryEvent, ...]:
@@ -116,7 +116,7 @@ class RemoteRun:
         view = result_in(await link.ask(Result(id=link.new_id(), run_id=self.run_id)))
         self._engine.note_view(view.run)
         event = self._engine.knowledge.read_result(view.event, view.run.workflow)
-        return WorkflowResult(self.run_id, event, result_of(event), view.run.usage.usage(), view.run.cost_usd)
+        return WorkflowResult(self.run_id, event, result_of(event), view.run.usage.usage(), view.run.cost())
 
     async def abort(self, reason: str | None = None) -> None:
         """End the run now; harmless after the end; a checkpoint."""

@@ -2,8 +2,13 @@
 
 A view is what somebody afar sees of a thing. Servers make it of what they hold; clients make of it what their users
 know from local runs.
+
+What steps say is theirs, and JSON does not have all of it. In a view, half a character (a lone surrogate) is escaped,
+and a number that is not finite is ``null``: one odd run must not hide the others. Events are exact: their codec has
+words for these.
 """
 
+import math
 from typing import Any, Final, cast
 
 import msgspec
@@ -30,7 +35,7 @@ class QuestionView(Exact):
     def of(cls, question: InputRequestEvent) -> "QuestionView":
         """The view of a question; of a subclass only what every question has. Raises ``EncodeError``."""
         metadata = _CODEC.to_plain(question.metadata, "metadata")
-        return cls(prompt=question.prompt, request_id=question.request_id, metadata=metadata)
+        return cls(prompt=_utf8(question.prompt), request_id=_utf8(question.request_id), metadata=metadata)
 
     def question(self) -> InputRequestEvent:
         """The question. Raises ``DecodeError``."""
@@ -60,9 +65,9 @@ class UsageView(Exact, omit_defaults=True):
 
 
 class ProgressView(Exact):
-    """The last progress that a step reported."""
+    """The last progress that a step reported; ``null``: it is no finite number."""
 
-    current: float
+    current: float | None
     total: float | None = None
     label: str = ""
     step_name: str | None = None
@@ -70,24 +75,32 @@ class ProgressView(Exact):
     @classmethod
     def of(cls, progress: ProgressEvent) -> "ProgressView":
         """The view of this progress."""
-        return cls(**{name: getattr(progress, name) for name in cls.__struct_fields__})
+        return cls(progress.current, progress.total, _utf8(progress.label), progress.step_name)
 
     def progress(self) -> ProgressEvent:
         """The progress."""
-        return ProgressEvent(**{name: getattr(self, name) for name in self.__struct_fields__})
+        return ProgressEvent(_number(self.current), self.total, self.label, self.step_name)
 
 
 class RunView(Exact, omit_defaults=True):
-    """A run as a handle shows it. ``running``: how many calls of each step run now, as far as the server knows."""
+    """A run as a handle shows it.
+
+    ``running``: how many calls of each step run now, as far as the server knows. ``cost_usd``: ``null`` if it is no
+    finite number.
+    """
 
     run_id: Name
     workflow: Name
     status: RunStatus
     questions: list[QuestionView] = []
     usage: UsageView = msgspec.field(default_factory=UsageView)
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
     progress: ProgressView | None = None
     running: dict[str, Count] = {}
+
+    def cost(self) -> float:
+        """The cost in dollars."""
+        return _number(self.cost_usd)
 
 
 class InfoView(Exact, omit_defaults=True):
@@ -208,3 +221,11 @@ class RefDataView(Exact):
 
     type_tag: str
     data: bytes
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -195,7 +195,13 @@ class GuardedStream(trio.abc.Stream):
             self._taken_bytes = self.meter.message_bytes
 
     async def drain(self) -> None:
-        """Wait until the client has said goodbye too, or gone; what else it says is dropped."""
+        """Wait until the client has said goodbye too, or gone; what else it says is dropped.
+
+        Behind a violation nobody knows where a frame begins, so no goodbye can be read: the client is shown the end of
+        the stream instead, and closes. To close at once would take back what it has not read yet.
+        """
+        if self.meter.violation is not None and isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()
         while not self.meter.is_closed and not self.has_peer_gone:
             data = await self._receive()
             if self.meter.violation is None:

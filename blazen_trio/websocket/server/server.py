@@ -35,6 +35,8 @@ TICKS: Final = 10
 
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
+_LATER: Final = (("Retry-After", "10"),)
+
 logger: Final = logging.getLogger("blazen_trio")
 
 
@@ -83,6 +85,7 @@ class WebsocketServer:
         self._refused: Counter[str] = Counter()
         self._closed: Counter[int] = Counter()
         self._logged_at = -math.inf
+        self._is_leaving = False
 
     @property
     def node_id(self) -> str:
@@ -163,11 +166,17 @@ class WebsocketServer:
             if not is_upgrade(head):
                 return page_answer(head, self._doorkeeper, self.metrics)
             caller = self._doorkeeper.admit(head)
+            self._check_staying()
         except RefusedError as refusal:
             self._refused[str(int(refusal.status))] += 1
             return refusal.answer
         self._total += 1
         return Connection(self._total, stream, head, caller, self.limits)
+
+    def _check_staying(self) -> None:
+        """One who is let in now would be told of the end by nobody."""
+        if self._is_leaving:
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is going away", _LATER)
 
     async def _read_head(self, stream: trio.abc.Stream) -> Head | None:
         reader = HeadReader(self.limits.head_bytes)
@@ -191,7 +200,7 @@ class WebsocketServer:
         """One too many: it costs nothing more than this. A client that wants TLS hears nothing."""
         self._refused[str(int(HTTPStatus.SERVICE_UNAVAILABLE))] += 1
         if not isinstance(stream, trio.SSLStream):
-            refusal = RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections", (("Retry-After", "10"),))
+            refusal = RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections", _LATER)
             with trio.move_on_after(self.limits.close), suppress(*_GONE):
                 await stream.send_all(refusal.answer)
 
@@ -206,7 +215,8 @@ class WebsocketServer:
                 connection.keep_alive(now)
 
     def close_all(self) -> None:
-        """Begin to close all connections: the server goes away."""
+        """Begin to close all connections, and let nobody in any more: the server goes away."""
+        self._is_leaving = True
         for connection in list(self.connections.values()):
             connection.close_soon(GOING_AWAY, "the server is going away")
 

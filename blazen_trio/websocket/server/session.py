@@ -5,11 +5,15 @@ Rules of this file:
 * A session always reads: each request has a task of its own, in the connection's nursery. So answers come in any order.
 * What a client may not do is answered, with the id of its request if that can be told; after too many such messages the
   connection is closed.
+* What may be big waits as a request, not as an answer: those requests are served one after another, and each answer is
+  encoded when it is its turn to be sent. So a client that takes no answers costs one big one, not a hundred.
 * The id of a request is free again when its answer is on its way; a subscription's, when nothing more of it comes.
 * The end of the connection cancels what is under way. What was done until then stays.
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -32,8 +36,11 @@ from blazen_trio.websocket.protocol.messages import (
     Call,
     Ended,
     Error,
+    History,
     Ok,
     Received,
+    Runs,
+    Snapshot,
     Subscribe,
     Unsubscribe,
     Welcome,
@@ -46,10 +53,13 @@ from blazen_trio.websocket.server.delivery import Delivery
 from blazen_trio.websocket.server.feeds import Condition, condition_of
 from blazen_trio.websocket.server.interfaces import Connection, Server
 from blazen_trio.websocket.server.trouble import told_error
-from blazen_trio.websocket.server.verbs import VERBS, Verb
+from blazen_trio.websocket.server.verbs import VERBS, Later, Verb
 
 POLICY_VIOLATION: Final = 1008
 """The close code of websockets for one who does not keep to the rules."""
+
+_BULKY: Final = (History, Runs, Snapshot)
+"""Requests whose answers may be big, and that wait for nothing but the store."""
 
 _VERBS: Final[Mapping[type[Request], Verb]] = {**VERBS, **CALLS}
 
@@ -70,6 +80,7 @@ class Session:
         self._ids: set[int] = set()
         self._beginning: dict[int, tuple[str, trio.Event]] = {}  # calls whose run is not durable yet, with its id
         self._told: dict[str, Condition] = {}
+        self._bulk, self._turn = trio.Lock(), trio.Lock()
         self._tasks = self._faults = 0
         self._is_closed = False
 
@@ -166,9 +177,10 @@ class Session:
     async def _serve(self, request: Request) -> None:
         """Be the task of one request."""
         try:
-            outcome = await self._outcome(request)
-            self._has_begun(request)  # or never will
-            await self._answer(request, outcome)
+            async with self._bulk if isinstance(request, _BULKY) else nullcontext():
+                outcome = await self._outcome(request)
+                self._has_begun(request)  # or never will
+                await self._answer(request, outcome)
         finally:
             self._tasks -= 1
 
@@ -201,7 +213,10 @@ class Session:
             self._beginning.pop(request.id)[1].set()
 
     async def _answer(self, request: Request, outcome: object) -> None:
-        await self._send_payload(self._answer_of(request, outcome))
+        async with self._turn:
+            if isinstance(outcome, partial):
+                outcome = await _now(outcome)
+            await self._send_payload(self._answer_of(request, outcome))
         if isinstance(outcome, RunView) and outcome.run_id in self._told:
             self._server.feeds.poke(outcome.run_id)
 
@@ -292,3 +307,11 @@ class Session:
             await self._connection.send(payload)
         except trio.BrokenResourceError:
             return
+
+
+async def _now(later: Later) -> object:
+    """What was left for the answer's turn, or the exception that is its answer."""
+    try:
+        return await later()
+    except Exception as error:  # noqa: BLE001 - as for the rest of a request
+        return error

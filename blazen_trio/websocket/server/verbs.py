@@ -7,7 +7,8 @@ Rules of this file:
 * Errors of the engine are the client's answer as they are; ``ProtocolError`` says what the client did wrong.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -34,6 +35,9 @@ from blazen_trio.workflow import Workflow
 
 RUNS_LOOKED_AT_MAX: Final = 10_000
 """Runs that one list looks at for those that its reader may see."""
+
+Later: TypeAlias = partial[Coroutine[Any, Any, ResultView]]
+"""Makes an answer that may be big, when it is its turn to be sent."""
 
 Verb: TypeAlias = Callable[[Server, Caller, Any], Awaitable[object]]
 
@@ -94,9 +98,15 @@ async def info(server: Server, _caller: Caller, request: messages.Info) -> InfoV
     return info_view(info_of(await server.engine.store.info(request.run_id)))
 
 
-async def result(server: Server, _caller: Caller, request: messages.Result) -> ResultView:
+async def result(server: Server, _caller: Caller, request: messages.Result) -> Later:
     """Wait for the end of a run."""
-    run = await server.engine.get(request.run_id)
+    await (await server.engine.get(request.run_id)).result()
+    return partial(_result, server, request.run_id)
+
+
+async def _result(server: Server, run_id: str) -> ResultView:
+    """The result of a run that is over: another handle, since each has its own copy."""
+    run = await server.engine.get(run_id)
     return result_view(run, await run.result())
 
 
