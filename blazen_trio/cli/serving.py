@@ -32,12 +32,11 @@ from blazen_trio.cli.interrupts import Interruption
 from blazen_trio.cli.loading import load_workflow
 from blazen_trio.cli.output import printable
 from blazen_trio.websocket import WebsocketServer, open_websocket_server
-from blazen_trio.websocket.server.access import is_loopback
+from blazen_trio.websocket.server.access import PORT_MAX, is_loopback
 
 TOKEN_BYTES_MAX: Final = 4096
 """A longer file is no token."""
 
-PORT_MAX: Final = 65_535
 
 _OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
 

@@ -10,7 +10,7 @@ from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 from blazen_trio import PeerError, ProtocolError
 from blazen_trio.websocket.client.opening import dialled
 from blazen_trio.websocket.client.tap import SEND_S, Tap
-from blazen_trio.websocket.client.wire import CLOSE_S, PONG_S, QUIET_S
+from blazen_trio.websocket.client.wire import CLOSE_S, HURRY_S, PONG_S, QUIET_S
 from blazen_trio.websocket.protocol import encode
 from blazen_trio.websocket.protocol import messages as said
 from blazen_trio.websocket.protocol.errors import ErrorView
@@ -231,6 +231,17 @@ async def test_a_server_that_is_silent_is_asked_and_then_dialled_anew(autojump_c
                 halves[-1].is_dead = True
                 begun = trio.current_time()
         assert trio.current_time() - begun == CLOSE_S  # it does not answer the goodbye
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_is_cancelled_says_goodbye_and_does_not_wait(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        server = FakeServer(nursery)
+        with trio.CancelScope() as scope:
+            async with dialled(server.dial):
+                begun = trio.current_time()
+                scope.cancel()
+        assert trio.current_time() - begun <= HURRY_S
         nursery.cancel_scope.cancel()
 
 

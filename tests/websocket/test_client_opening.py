@@ -56,6 +56,7 @@ REFUSALS = [
         "ws://host/#here",
         "ws://host:port",
         "ws://host:99999",
+        "ws://host:0/",
         "ws://[::1",
         "ws://höst",
         "ws://host/a b",

@@ -86,6 +86,13 @@ def test_limits_are_numbers_that_bound_something(limits):
         WebsocketLimits(**limits)
 
 
+@pytest.mark.parametrize("port", [-1, 65_536, 99_999, True, "8765", 1.5, None])
+async def test_what_is_no_port_is_refused(port):
+    with pytest.raises(ValueError, match="port= must be"):
+        async with open_websocket_server(ANY, port=port):
+            pass
+
+
 async def test_a_port_that_is_taken_is_an_error():
     async with open_websocket_server(ANY, port=0) as server:
         with pytest.raises(OSError, match="in use"):

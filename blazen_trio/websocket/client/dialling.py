@@ -48,12 +48,13 @@ class Address:
             raise TypeError(f"the url is a text such as 'ws://127.0.0.1:8765', not {url!r:.60}")
         try:
             parts = urlsplit(url)
-            port = parts.port
+            port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
         except ValueError as error:
             raise ValueError(f"{url!r:.200} is no URL: {error}") from None
         _check(url, parts)
-        scheme = parts.scheme
-        return cls(parts.hostname or "", port or _PORTS[scheme], scheme == "wss", parts.path or "/")
+        if port == 0:
+            raise ValueError(f"{url!r:.200} has the port 0, at which no server is; see the server's port")
+        return cls(parts.hostname or "", port, parts.scheme == "wss", parts.path or "/")
 
     @property
     def host_header(self) -> str:

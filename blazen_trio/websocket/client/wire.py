@@ -8,6 +8,7 @@ Rules of this file:
   would wait for ever. What it said is read off the bytes.
 """
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -33,6 +34,9 @@ PONG_S: Final = 20.0
 
 CLOSE_S: Final = 2.0
 """So long is waited for the server to close, too."""
+
+HURRY_S: Final = 0.1
+"""So long at most to get the goodbye out, where nobody will read its answer."""
 
 NORMAL: Final = 1000
 BAD_MESSAGE: Final = 1002
@@ -139,9 +143,13 @@ class Wire:
             await trio.sleep_forever()  # as in ``send``
 
     async def close(self, code: int = NORMAL) -> None:
-        """Say that this is over, and wait a little for the server to do the same; a checkpoint."""
+        """Say that this is over, and wait a little for the server to do the same; a checkpoint.
+
+        Whoever is cancelled is in a hurry, and the task that would read the server's answer is cancelled, too.
+        """
         self._is_closing = True
-        with trio.move_on_after(CLOSE_S, shield=True):
+        is_hurried = trio.current_effective_deadline() == -math.inf
+        with trio.move_on_after(HURRY_S if is_hurried else CLOSE_S, shield=True):
             await self._socket.aclose(code)
 
     def _lost(self) -> LostError:

@@ -30,7 +30,7 @@ _NAME: Final = re.compile(r"[0-9a-z_]([0-9a-z_.\-]{0,252})")
 _HOST: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.]{2,45}\]|[^\[\]:/@?#\s,]{1,253})(:(?P<port>[0-9]{1,5}))?")
 _PORTS: Final = {"http": 80, "https": 443}
 _KEY_BYTES: Final = 16
-_PORT_MAX: Final = 65535
+PORT_MAX: Final = 65_535
 
 
 @attrs.frozen
@@ -222,7 +222,7 @@ def _bearer(head: Head) -> str | None:
 def _split_host(value: str) -> tuple[str, int | None]:
     """The host and the port of a Host header; the host as it is compared."""
     parts = _HOST.fullmatch(value)
-    if parts is None or int(parts["port"] or 0) > _PORT_MAX:
+    if parts is None or int(parts["port"] or 0) > PORT_MAX:
         raise RefusedError(HTTPStatus.BAD_REQUEST, "header host cannot be read")
     return _folded(parts["host"]), int(parts["port"]) if parts["port"] else None
 

@@ -17,7 +17,7 @@ from blazen_trio.engine import Engine
 from blazen_trio.groups import alone
 from blazen_trio.step_registry import StepRegistry
 from blazen_trio.websocket.limits import WebsocketLimits
-from blazen_trio.websocket.server.access import Doorkeeper, is_loopback, read_hosts, read_origins, read_token
+from blazen_trio.websocket.server.access import PORT_MAX, Doorkeeper, is_loopback, read_hosts, read_origins, read_token
 from blazen_trio.websocket.server.connection import Connection, SessionLike
 from blazen_trio.websocket.server.feeds import Feeds
 from blazen_trio.websocket.server.interfaces import Authorize
@@ -72,6 +72,8 @@ async def open_websocket_server(
         OSError: the port is taken, or the host is not one of this machine.
         ValueError: an option is wrong, or would let strangers in.
     """
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= PORT_MAX:
+        raise ValueError(f"port= must be a whole number from 0, which takes any free one, to {PORT_MAX}, not {port!r}")
     if not is_loopback(host) and token is None and authorize is None:
         raise ValueError(
             f"a server on {host!r} can be reached from other machines: give it a token= or authorize=, "
