@@ -53,7 +53,9 @@ class Address:
             raise ValueError(f"{url!r:.200} is no URL: {error}") from None
         _check(url, parts)
         if port == 0:
-            raise ValueError(f"{url!r:.200} has the port 0, at which no server is; see the server's port")
+            raise ValueError(
+                f"the url {url!r:.200} has the port 0, at which no server is; take the one that the server tells"
+            )
         return cls(parts.hostname or "", port, parts.scheme == "wss", parts.path or "/")
 
     @property
