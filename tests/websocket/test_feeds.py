@@ -6,6 +6,7 @@ from trio.testing import MockClock
 
 from blazen_trio import open_engine
 from blazen_trio.stores import MemoryStore
+from blazen_trio.websocket.server.window import EncodedItem, Window
 from tests.websocket.fakes import FakeServer, ForgetfulStore, connected, new_tap, pouring, serving
 
 
@@ -178,3 +179,11 @@ async def test_a_bug_in_a_feed_ends_it_for_its_readers_and_for_nobody_else(
             subscription = await client.say("subscribe", run_id=run.run_id)
             await client.reached(subscription, 1)
             assert (await client.ask("get", run_id=run.run_id))["status"] == "running"
+
+
+def test_a_window_never_has_a_hole() -> None:
+    window = Window(0, events_max=10, bytes_max=1_000)
+    for seq in (1, 2, 5, 6):
+        window.add(EncodedItem(seq, frozenset(), b"%d" % seq))
+    assert (window.floor, window.last, len(window), window.bytes) == (4, 6, 2, 2)
+    assert window.take(4, 6, None, 100) == (6, [b"5", b"6"])

@@ -1,11 +1,11 @@
 """Peers over the websocket: the stories of peers with a real server and a real client, and what lines do to them."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, final
 
 import pytest
 import trio
@@ -29,6 +29,7 @@ from blazen_trio import (
 )
 from blazen_trio.abc import Store
 from blazen_trio.stores import MemoryStore
+from blazen_trio.testing.stores import _Around
 from blazen_trio.websocket import RemoteEngine
 from tests.peers import test_remote_steps as of_steps
 from tests.peers import test_run_remote as of_workflows
@@ -115,9 +116,11 @@ PATIENCE_S = 10.0
 
 
 @asynccontextmanager
-async def two(*workflows: Workflow, **options: Any) -> AsyncGenerator[tuple[RemoteEngine, Exchange, list[Line]]]:
+async def two(
+    *workflows: Workflow, store: Store | None = None, **options: Any
+) -> AsyncGenerator[tuple[RemoteEngine, Exchange, list[Line]]]:
     """A client and the server of an engine that has these workflows."""
-    async with open_engine(MemoryStore(), workflows) as engine, exchange(**options) as there:
+    async with open_engine(store or MemoryStore(), workflows) as engine, exchange(**options) as there:
         await there.open(engine)
         lines: list[Line] = []
         async with there.client(lines, workflows, patience=PATIENCE_S) as remote:
@@ -219,11 +222,20 @@ async def test_a_cut_before_every_message(autojump_clock: MockClock) -> None:
         await session(number)
 
 
+@final
+class SlowStore(_Around):
+    """A store that takes its time for everything."""
+
+    async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        await trio.sleep(0.1)
+        return await call()
+
+
 async def cancelled_session(cut_before: int | None, cancel_at: int) -> int:
     """A caller who is cancelled at a message, and perhaps a cut at another one."""
     work = Work()
     workflow = doubling(work, seconds=60)
-    async with two(workflow) as (remote, there, _):
+    async with two(workflow, store=SlowStore(MemoryStore())) as (remote, there, _):
         there.cut_before = cut_before
         with trio.move_on_after(30) as scope:
             there.on_message = lambda number: scope.cancel() if number == cancel_at else None
