@@ -11,8 +11,9 @@ Rules of this file:
 * A request whose user went away keeps its place until the answer comes, which is dropped; then the place is free.
 * An answer that nobody asked for, or text that is no message, is a violation: then nobody knows which answers will
   never come, so all that is under way fails with a ``ProtocolError``.
-* Who waits longer than ``patience`` gets a ``PeerError``. The time counts from when the connection was lost, or from
-  when the waiting began if that is later, until a connection has proved to be one: by an answer, or by holding.
+* Who waits longer than ``patience`` without a connection gets a ``PeerError``. The time counts from when it was lost,
+  or from when the waiting began if that is later. A new connection stops it; but if that is lost before it has proved
+  to be one, by an answer or by holding, the time since the first loss counts.
 """
 
 import math
@@ -158,9 +159,6 @@ class Desk:
 
     def _drop(self, asked: Asked) -> None:
         self._asked.pop(asked.id, None)
-        self._let_nobody_join(asked)
-
-    def _let_nobody_join(self, asked: Asked) -> None:
         if isinstance(asked.request, Result) and self._results.get(asked.request.run_id) is asked:
             del self._results[asked.request.run_id]
 
@@ -174,6 +172,7 @@ class Desk:
     def connected(self, limits: LimitsView) -> None:
         """There is a connection: all that is under way is said, or said again, in the order in which it was asked."""
         self._limits = limits
+        self._down = trio.Event()
         self._places = max(1, limits.requests)
         self._taken = 0
         self._moved.clear()
@@ -244,7 +243,7 @@ class Desk:
         self._limits = None
         if self._down_since is None:
             self._down_since = trio.current_time()
-            self._down.set()
+        self._down.set()
         for asked in list(self._asked.values()):
             self._lose(asked)
         for feed in list(self._feeds.values()):
@@ -370,7 +369,6 @@ class Desk:
         """The connection has proved to be one."""
         if self._down_since is not None:
             self._down_since = None
-            self._down = trio.Event()
 
     async def lose_patience(self) -> None:
         """While there is no connection, end what waits too long; for ever."""
@@ -389,7 +387,7 @@ class Desk:
 
     def _dues(self) -> Iterator[tuple[float, Callable[[PeerError], None]]]:
         """When each that waits has waited long enough, and what is done then."""
-        if self._down_since is None:
+        if self._down_since is None or self.is_connected:
             return
         for asked in list(self._asked.values()):
             if asked.waiting:
@@ -399,10 +397,7 @@ class Desk:
                 yield max(feed.since, self._down_since) + self._patience, feed.refuse
 
     def _expire(self, asked: Asked, error: PeerError) -> None:
-        if not asked.is_sent:  # else its place is not free before the answer
-            self._drop(asked)
-        self._let_nobody_join(asked)
-        asked.since = math.inf  # nobody is told twice
+        self._drop(asked)
         asked.fail(error)
 
     # --- What it holds ------------------------------------------------------------------------------------------------
