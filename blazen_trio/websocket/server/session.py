@@ -13,7 +13,6 @@ Rules of this file:
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, Final
 
 import trio
@@ -212,7 +211,7 @@ class Session:
 
     async def _answer(self, request: Request, outcome: object) -> None:
         async with self._turn:
-            if isinstance(outcome, partial):
+            if isinstance(outcome, Later):
                 outcome = await _now(outcome)
             await self._send_payload(self._answer_of(request, outcome))
         if isinstance(outcome, RunView) and outcome.run_id in self._told:
@@ -310,6 +309,6 @@ class Session:
 async def _now(later: Later) -> object:
     """What was left for the answer's turn, or the exception that is its answer."""
     try:
-        return await later()
+        return await later.make()
     except Exception as error:  # noqa: BLE001 - as for the rest of a request
         return error
