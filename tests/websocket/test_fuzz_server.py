@@ -24,8 +24,8 @@ RUNS = ("one", "two", "three")
 ONE_AFTER_ANOTHER = 4
 """So many attack at once."""
 
-MEMORY_GROWTH_MAX = 400_000
-"""Bytes that may be left after 2,000 attacks: caches of frames, of names and of the interpreter."""
+MEMORY_GROWTH_MAX = 600_000
+"""Bytes that may be left after 2,000 attacks: the witness's stream in the store, caches of names and frames."""
 
 
 def few_runs(access: Access) -> bool:
@@ -178,7 +178,7 @@ async def fuzz(seeds: range, warm: int) -> int:
     """Attack with these seeds; how many bytes were left after all but the first ``warm``."""
     limits = WebsocketLimits(window=100)
     async with open_castle(token=TOKEN, authorize=few_runs, limits=limits) as castle:
-        run = await castle.engine.start("counting", [10**9, 20, 0.1], run_id="stream")
+        run = await castle.engine.start("counting", [10**9, 20, 30.0], run_id="stream")
         witness = Witness(await castle.guest(Authorization=f"Bearer {TOKEN}"))
         await witness.guest.ask("subscribe", id=1, run_id="stream")
         await besiege(castle, witness, seeds[:warm])
@@ -218,7 +218,7 @@ async def test_thousands_of_clients_that_are_bad_by_chance(autojump_clock, caplo
 async def test_two_thousand_bad_clients_leave_no_memory(autojump_clock, caplog):
     tracemalloc.start()
     try:
-        left = await fuzz(range(500 + share(2_000)), 500)
+        left = await fuzz(range(300 + share(2_000)), 300)
     finally:
         tracemalloc.stop()
     assert left < MEMORY_GROWTH_MAX

@@ -13,7 +13,6 @@ Rules of this file:
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, Final
 
 import trio
@@ -213,10 +212,16 @@ class Session:
             self._beginning.pop(request.id)[1].set()
 
     async def _answer(self, request: Request, outcome: object) -> None:
-        async with self._turn:
-            if isinstance(outcome, partial):
+        try:
+            self._turn.acquire_nowait()  # no checkpoint: what was seen of a run would be older than what is told of it
+        except trio.WouldBlock:
+            await self._turn.acquire()
+        try:
+            if isinstance(outcome, Later):
                 outcome = await _now(outcome)
             await self._send_payload(self._answer_of(request, outcome))
+        finally:
+            self._turn.release()
         if isinstance(outcome, RunView) and outcome.run_id in self._told:
             self._server.feeds.poke(outcome.run_id)
 
@@ -312,6 +317,6 @@ class Session:
 async def _now(later: Later) -> object:
     """What was left for the answer's turn, or the exception that is its answer."""
     try:
-        return await later()
+        return await later.make()
     except Exception as error:  # noqa: BLE001 - as for the rest of a request
         return error

@@ -7,10 +7,11 @@ Rules of this file:
 * Errors of the engine are the client's answer as they are; ``ProtocolError`` says what the client did wrong.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+import attrs
 import msgspec
 from trio.lowlevel import checkpoint
 
@@ -36,10 +37,14 @@ from blazen_trio.workflow import Workflow
 RUNS_LOOKED_AT_MAX: Final = 10_000
 """Runs that one list looks at for those that its reader may see."""
 
-Later: TypeAlias = partial[Coroutine[Any, Any, ResultView]]
-"""Makes an answer that may be big, when it is its turn to be sent."""
-
 Verb: TypeAlias = Callable[[Server, Caller, Any], Awaitable[object]]
+
+
+@attrs.frozen
+class Later:
+    """An answer that may be big: ``make`` makes it, when it is its turn to be sent."""
+
+    make: Callable[[], Awaitable[object]]
 
 
 # --- Runs -------------------------------------------------------------------------------------------------------------
@@ -101,7 +106,7 @@ async def info(server: Server, _caller: Caller, request: messages.Info) -> InfoV
 async def result(server: Server, _caller: Caller, request: messages.Result) -> Later:
     """Wait for the end of a run."""
     await (await server.engine.get(request.run_id)).result()
-    return partial(_result, server, request.run_id)
+    return Later(partial(_result, server, request.run_id))
 
 
 async def _result(server: Server, run_id: str) -> ResultView:
