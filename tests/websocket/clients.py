@@ -4,6 +4,7 @@ import os
 import struct
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -15,7 +16,7 @@ from blazen_trio.websocket.server import Connection, SessionLike, frame
 from blazen_trio.websocket.server.access import Doorkeeper
 
 TOKEN = "s3cret"
-NO_ENGINE: Any = None
+NO_ENGINE: Any = SimpleNamespace(node_id="node", statistics=lambda: {"held": 3, "finished": 7})
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA

@@ -189,7 +189,9 @@ async def serving(
     """A server on this engine."""
     async with trio.open_nursery() as nursery:
         bounds = WebsocketLimits(**{**LIMITS, **limits})
-        yield FakeServer(engine, authorize, bounds, Feeds(bounds, nursery))
+        feeds = Feeds(bounds)
+        feeds.nursery = nursery
+        yield FakeServer(engine, authorize, bounds, feeds)
         nursery.cancel_scope.cancel()
 
 

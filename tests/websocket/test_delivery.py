@@ -305,7 +305,7 @@ async def test_a_lost_connection_ends_its_subscriptions_quietly(autojump_clock: 
             await client.reached(1, 3)
             await trio.sleep(1)
             assert not lost.session.subscriptions
-            assert server.feeds.statistics()["readers"] == 1
+            assert server.feeds.statistics()["feed_readers"] == 1
 
 
 async def test_readers_of_a_run_that_a_closing_engine_leaves_learn_it(autojump_clock: MockClock) -> None:

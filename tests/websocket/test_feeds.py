@@ -62,8 +62,8 @@ async def test_a_feed_lives_as_long_as_somebody_subscribes_and_keeps_the_run_in_
             await one.reached(first, 1)
             await other.reached(second, 1)
             held_by_feeds = server.feeds.statistics()
-            assert held_by_feeds.pop("bytes") > 100
-            assert held_by_feeds == {"feeds": 1, "readers": 2, "events": 1}
+            assert held_by_feeds.pop("feed_bytes") > 100
+            assert held_by_feeds == {"feeds": 1, "feed_readers": 2, "feed_events": 1}
             assert held.is_observed
             await one.ask("unsubscribe", subscription=first)
             assert feeds_of(server) == 1

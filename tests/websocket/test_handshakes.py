@@ -247,8 +247,15 @@ async def test_metrics_need_the_token(autojump_clock):
     async with open_house(token=TOKEN.encode()) as house:
         assert (await page(house, "/metrics")).startswith(b"HTTP/1.1 401 ")
         text = await page(house, "/metrics", f"Authorization: Bearer {TOKEN}")
-        assert b"blazen_trio_websocket_connections 0\n" in text
-        assert b'blazen_trio_websocket_refused{by="401"} 1\n' in text
+        assert (
+            b"\n# TYPE blazen_trio_websocket_connections gauge\nblazen_trio_websocket_connections 0\n" in b"\n" + text
+        )
+        assert (
+            b'\n# TYPE blazen_trio_websocket_refused_total counter\nblazen_trio_websocket_refused_total{by="401"} 1\n'
+            in text
+        )
+        assert b"\nblazen_trio_engine_held 3\n" in text
+        assert b"\nblazen_trio_engine_finished_total 7\n" in text
 
 
 async def test_metrics_of_a_server_for_this_machine_alone_need_none(autojump_clock):

@@ -147,7 +147,7 @@ async def test_nothing_is_lost_or_doubled_and_nothing_is_left() -> None:
         counts, feeds = server.statistics(), server.feeds.statistics()
         objects_now, size_now = held()
         assert (counts["connections"], counts["streams"], counts["subscriptions"], counts["errors"]) == (0, 0, 0, 0)
-        assert (feeds["feeds"], feeds["readers"]) == (0, 0)
+        assert (feeds["feeds"], feeds["feed_readers"]) == (0, 0)
         assert files_open() <= files
         assert cuts > SECONDS * CUTS_PER_S / 4
         assert objects_now - objects < 10_000, "ten for each cut would be more"

@@ -10,13 +10,14 @@ Rules of this file:
 from typing import Any, Final
 
 import trio
+from wsproto.frame_protocol import CloseReason
 
 from blazen_trio.core.errors import PeerError, ProtocolError
 from blazen_trio.groups import alone
 from blazen_trio.websocket.client.backoff import STEADY_S, Backoff
 from blazen_trio.websocket.client.desk import Desk, ViolationError
 from blazen_trio.websocket.client.requests import Asked
-from blazen_trio.websocket.client.wire import BAD_MESSAGE, Hello, LostError, Wire, open_wire
+from blazen_trio.websocket.client.wire import Hello, LostError, Wire, open_wire
 from blazen_trio.websocket.protocol import Request
 
 CLOSED: Final = "the client was closed"
@@ -110,7 +111,7 @@ class Link:
             try:
                 self.desk.take(message)
             except ViolationError as violation:
-                await wire.close(BAD_MESSAGE)  # noqa: ASYNC120 - who is cancelled is leaving anyway
+                await wire.close(CloseReason.PROTOCOL_ERROR)  # noqa: ASYNC120 - who is cancelled is leaving anyway
                 raise LostError(str(violation), is_violation=True) from None
 
     async def _write(self, wire: Wire) -> None:

@@ -16,6 +16,7 @@ from typing import Final
 import attrs
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
+from wsproto.frame_protocol import CloseReason
 
 from blazen_trio.groups import alone
 from blazen_trio.websocket.client.dialling import Address, Dial, DialError
@@ -38,11 +39,6 @@ CLOSE_S: Final = 2.0
 HURRY_S: Final = 0.1
 """So long at most to get the goodbye out, where nobody will read its answer."""
 
-NORMAL: Final = 1000
-BAD_MESSAGE: Final = 1002
-FORBIDDEN: Final = 1008
-TOO_BIG: Final = 1009
-"""Close codes of RFC 6455."""
 
 _BROKEN: Final = (1005, 1006)
 """Codes that stand for a close without any."""
@@ -142,7 +138,7 @@ class Wire:
         except ConnectionClosed:
             await trio.sleep_forever()  # as in ``send``
 
-    async def close(self, code: int = NORMAL) -> None:
+    async def close(self, code: int = CloseReason.NORMAL_CLOSURE) -> None:
         """Say that this is over, and wait a little for the server to do the same; a checkpoint.
 
         Whoever is cancelled is in a hurry, and the task that would read the server's answer is cancelled, too.
@@ -156,13 +152,13 @@ class Wire:
         closed = self._socket.closed
         if closed is None or closed.code in _BROKEN:
             return LostError("the connection broke")
-        if closed.code == TOO_BIG:
+        if closed.code == CloseReason.MESSAGE_TOO_BIG:
             return LostError(f"{closed.reason or 'a message is too big'} (see message_bytes=)", is_violation=True)
         reason = f": {closed.reason}" if closed.reason else ""
         if not self.tap.has_said_goodbye:  # the answer to a real close; wsproto tells of bad frames in the same way
             return LostError(f"the server sent what is no frame{reason}", is_violation=True)
         problem = f"the server closed the connection with code {closed.code}{reason}"
-        return LostError(problem, is_final=closed.code in (BAD_MESSAGE, FORBIDDEN))
+        return LostError(problem, is_final=closed.code in (CloseReason.PROTOCOL_ERROR, CloseReason.POLICY_VIOLATION))
 
 
 # --- The handshake ----------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ PORT_MAX: Final = 65_535
 
 
 @attrs.frozen
-class Caller:
+class Credentials:
     """Whom a request came from, as far as it was checked.
 
     Attributes:
@@ -64,7 +64,7 @@ class Doorkeeper:
     hosts: frozenset[str]
     is_open: bool = False
 
-    def admit(self, head: Head) -> Caller:
+    def admit(self, head: Head) -> Credentials:
         """The caller of a request for a websocket.
 
         Raises:
@@ -90,7 +90,7 @@ class Doorkeeper:
         if not (_is_local_name(host) or _is_address(host) or host in self.hosts or host == _folded(self.host or "")):
             raise RefusedError(HTTPStatus.MISDIRECTED_REQUEST, "this server is not known by that name")
 
-    def caller(self, head: Head) -> Caller:
+    def caller(self, head: Head) -> Credentials:
         """Whom the request came from.
 
         Raises:
@@ -98,7 +98,7 @@ class Doorkeeper:
         """
         bearer = _bearer(head)
         is_checked = self.token is not None and hmac.compare_digest(self.token, (bearer or "").encode())
-        return Caller(is_checked, bearer)
+        return Credentials(is_checked, bearer)
 
     def _check_origin(self, head: Head) -> None:
         origin = head.one("origin")

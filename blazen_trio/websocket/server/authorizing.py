@@ -14,7 +14,7 @@ from blazen_trio.core.errors import ProtocolError, RunNotFoundError
 from blazen_trio.engine import Engine
 from blazen_trio.websocket.protocol import Request
 from blazen_trio.websocket.protocol.messages import Unsubscribe, verb
-from blazen_trio.websocket.server.interfaces import Access, Authorize, Connection
+from blazen_trio.websocket.server.interfaces import Access, Authorize, ConnectionLike
 
 logger: Final = logging.getLogger("blazen_trio")
 
@@ -22,7 +22,7 @@ logger: Final = logging.getLogger("blazen_trio")
 class Caller:
     """Who asks for something, at the other end of one connection."""
 
-    def __init__(self, engine: Engine, authorize: Authorize | None, connection: Connection) -> None:
+    def __init__(self, engine: Engine, authorize: Authorize | None, connection: ConnectionLike) -> None:
         self._engine = engine
         self._authorize = authorize
         self._connection = connection

@@ -15,12 +15,12 @@ from blazen_trio.session_refs import RegistryKey, SessionRefRegistry
 from blazen_trio.websocket.protocol import Request, messages
 from blazen_trio.websocket.protocol.views import RefDataView, RefView, ResultView
 from blazen_trio.websocket.server.authorizing import Caller
-from blazen_trio.websocket.server.interfaces import Server
+from blazen_trio.websocket.server.interfaces import ServerLike
 from blazen_trio.websocket.server.shown import result_view
 from blazen_trio.websocket.server.verbs import Verb, read_metadata, read_start
 
 
-async def begin(server: Server, request: messages.Call) -> EngineRun:
+async def begin(server: ServerLike, request: messages.Call) -> EngineRun:
     """The run of a call: a new one, or that of before; a checkpoint.
 
     Raises:
@@ -33,7 +33,7 @@ async def begin(server: Server, request: messages.Call) -> EngineRun:
     return await begin_call(server.engine, workflow.name, event, request.call_id, metadata)
 
 
-async def end(server: Server, run: EngineRun) -> ResultView:
+async def end(server: ServerLike, run: EngineRun) -> ResultView:
     """Wait for the end of a call's run; a checkpoint. Raises what the run ends with."""
     result = await end_call(server.engine, run)
     view = result_view(run, result)
@@ -50,14 +50,14 @@ def _ref_view(key: RegistryKey, refs: SessionRefRegistry) -> RefView:
     )
 
 
-async def deref_session_ref(server: Server, _caller: Caller, request: messages.DerefSessionRef) -> RefDataView:
+async def deref_session_ref(server: ServerLike, _caller: Caller, request: messages.DerefSessionRef) -> RefDataView:
     """The bytes of a live object. Raises ``SessionRefNotFoundError``."""
     await checkpoint()
     data = server.engine.kept_refs.deref(_key(request.key))
     return RefDataView(data.type_tag, data.data)
 
 
-async def release_session_ref(server: Server, _caller: Caller, request: messages.ReleaseSessionRef) -> bool:
+async def release_session_ref(server: ServerLike, _caller: Caller, request: messages.ReleaseSessionRef) -> bool:
     """Forget a live object; whether it was here."""
     await checkpoint()
     return server.engine.kept_refs.release(_key(request.key))

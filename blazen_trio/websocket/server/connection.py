@@ -15,17 +15,13 @@ from typing import Final, Protocol, cast
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
+from wsproto.frame_protocol import CloseReason
 
 from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.protocol import VERSION
-from blazen_trio.websocket.server.access import Caller
+from blazen_trio.websocket.server.access import Credentials
 from blazen_trio.websocket.server.guard import PING, GuardedStream, Traffic, frame
 from blazen_trio.websocket.server.head import Head
-
-NORMAL: Final = 1000
-GOING_AWAY: Final = 1001
-ABNORMAL: Final = 1006
-INTERNAL_ERROR: Final = 1011
 
 _QUIET: Final = (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionClosed)
 
@@ -62,7 +58,7 @@ class Connection:
     """
 
     def __init__(
-        self, number: int, stream: trio.abc.Stream, head: Head, caller: Caller, limits: WebsocketLimits
+        self, number: int, stream: trio.abc.Stream, head: Head, caller: Credentials, limits: WebsocketLimits
     ) -> None:
         self.number: int = number
         self.remote: str = remote_of(stream)
@@ -161,7 +157,7 @@ class Connection:
         heard_at = self._guard.heard_at
         if self._pinged_at is not None and heard_at < self._pinged_at:
             if now - self._pinged_at >= self.limits.pong:
-                self.close_soon(INTERNAL_ERROR, "no answer to a ping")
+                self.close_soon(CloseReason.INTERNAL_ERROR, "no answer to a ping")
         elif now - heard_at >= self.limits.ping:
             self._pinged_at = math.inf  # the answer is due from when it is written
             self.nursery.start_soon(self._ping, name=f"websocket {self.number}: ping")
@@ -183,19 +179,19 @@ class Connection:
 
     def gone(self) -> None:
         """The guard: the client is gone, or nothing can be sent to it any more."""
-        self.closed = self.closed or ABNORMAL
+        self.closed = self.closed or CloseReason.ABNORMAL_CLOSURE
         self.nursery.cancel_scope.cancel()
 
     async def _say_farewell(self) -> None:
         with trio.move_on_at(self._close_by):  # noqa: ASYNC912 - what raises is broken, and at once
             with contextlib.suppress(trio.BrokenResourceError):
-                await self._guard.send_farewell(self.closed or NORMAL, self._reason)
+                await self._guard.send_farewell(self.closed or CloseReason.NORMAL_CLOSURE, self._reason)
         self.nursery.cancel_scope.cancel()
 
     def _fail(self) -> None:
         """A bug, ours or the library's, ends the connection, or somebody cancelled it."""
         if self.closed is None and trio.current_effective_deadline() > -math.inf:
-            self.closed, self._reason = INTERNAL_ERROR, "internal error"
+            self.closed, self._reason = CloseReason.INTERNAL_ERROR, "internal error"
             self._close_by = trio.current_time() + self.limits.close
 
     def _without_echo(self, error: BaseException) -> BaseException | None:
@@ -210,8 +206,8 @@ class Connection:
         """The close frame if none went out, and the client's answer, as far as there is time and anybody there."""
         guard = self._guard
         if self.closed is None:
-            self.closed = ABNORMAL
-        if guard.is_broken or guard.has_peer_gone or self.closed == ABNORMAL:
+            self.closed = CloseReason.ABNORMAL_CLOSURE
+        if guard.is_broken or guard.has_peer_gone or self.closed == CloseReason.ABNORMAL_CLOSURE:
             return
         try:
             await guard.send_farewell(self.closed, self._reason)

@@ -23,7 +23,7 @@ from blazen_trio.websocket.protocol import ErrorView, events_message
 from blazen_trio.websocket.protocol.messages import Subscribe
 from blazen_trio.websocket.server.feeds import Condition, Feeds, RunFeed, Types
 from blazen_trio.websocket.server.guard import frame
-from blazen_trio.websocket.server.interfaces import Connection
+from blazen_trio.websocket.server.interfaces import ConnectionLike
 from blazen_trio.websocket.server.shown import ItemWriter, gap_item
 from blazen_trio.websocket.server.window import Window
 from blazen_trio.websocket.server.window_reader import WindowReader, new_window
@@ -95,7 +95,7 @@ class Delivery:
     """
 
     def __init__(
-        self, request: Subscribe, connection: Connection, limits: WebsocketLimits, told: dict[str, Condition]
+        self, request: Subscribe, connection: ConnectionLike, limits: WebsocketLimits, told: dict[str, Condition]
     ) -> None:
         self.id: int = request.id
         self.run_id: str = request.run_id

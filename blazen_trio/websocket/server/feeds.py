@@ -34,6 +34,8 @@ from blazen_trio.websocket.server.trouble import told_error
 from blazen_trio.websocket.server.window import Window
 from blazen_trio.websocket.server.window_reader import WindowReader, new_window
 
+_COUNTED: Final = ("readers", "events", "bytes")
+
 PACE_S: Final = 0.001
 """So long after it was read the stream is not read again: an event after a silence goes out at once, and of many that
 come one by one those of a millisecond go out together, for one wake-up and one frame of each subscriber."""
@@ -224,11 +226,15 @@ class RunFeed:
 
 
 class Feeds:
-    """The feeds of a server, by run; their tasks live in ``nursery``."""
+    """The feeds of a server, by run.
 
-    def __init__(self, limits: WebsocketLimits, nursery: trio.Nursery) -> None:
+    Attributes:
+        nursery: their tasks live there, as long as the server listens.
+    """
+
+    def __init__(self, limits: WebsocketLimits) -> None:
+        self.nursery: trio.Nursery
         self._limits = limits
-        self._nursery = nursery
         self._feeds: dict[str, RunFeed] = {}
 
     @asynccontextmanager
@@ -261,7 +267,7 @@ class Feeds:
 
     def _open(self, run: EngineRun, start: int) -> None:
         feed = self._feeds[run.run_id] = RunFeed(run, start, self._limits)
-        self._nursery.start_soon(self._read, feed, name=f"feed of {run.run_id}")
+        self.nursery.start_soon(self._read, feed, name=f"feed of {run.run_id}")
 
     async def _read(self, feed: RunFeed) -> None:
         try:
@@ -279,7 +285,7 @@ class Feeds:
     def statistics(self) -> dict[str, Any]:
         """What the feeds hold, added up."""
         each = [feed.statistics() for feed in self._feeds.values()]
-        return {"feeds": len(each), **{name: sum(one[name] for one in each) for name in ("readers", "events", "bytes")}}
+        return {"feeds": len(each), **{f"feed_{name}": sum(one[name] for one in each) for name in _COUNTED}}
 
 
 def _ids(questions: Iterable[InputRequestEvent]) -> list[str]:

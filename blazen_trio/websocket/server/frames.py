@@ -9,13 +9,9 @@
 from typing import Final
 
 import attrs
+from wsproto.frame_protocol import CloseReason
 
 from blazen_trio.websocket.limits import WebsocketLimits
-
-PROTOCOL_ERROR: Final = 1002
-UNSUPPORTED_DATA: Final = 1003
-POLICY_VIOLATION: Final = 1008
-TOO_BIG: Final = 1009
 
 _CONTINUATION: Final = 0x0
 _TEXT: Final = 0x1
@@ -130,15 +126,15 @@ class FrameMeter:
         """What the first two bytes may say: RFC 6455, 5.2 and 5.5."""
         self._is_fin, self._opcode = bool(first & 0x80), first & 0x0F
         if first & 0x70:
-            raise FrameError(PROTOCOL_ERROR, "reserved bit set")
+            raise FrameError(CloseReason.PROTOCOL_ERROR, "reserved bit set")
         if self._opcode not in _OPCODES:
-            raise FrameError(PROTOCOL_ERROR, f"unknown opcode {self._opcode:#x}")
+            raise FrameError(CloseReason.PROTOCOL_ERROR, f"unknown opcode {self._opcode:#x}")
         if not second & 0x80:
-            raise FrameError(PROTOCOL_ERROR, "frame not masked")
+            raise FrameError(CloseReason.PROTOCOL_ERROR, "frame not masked")
         if self._opcode & 0x8 and not self._is_fin:
-            raise FrameError(PROTOCOL_ERROR, "control frame in fragments")
+            raise FrameError(CloseReason.PROTOCOL_ERROR, "control frame in fragments")
         if self._opcode & 0x8 and second & 0x7F > _CONTROL_BYTES_MAX:
-            raise FrameError(PROTOCOL_ERROR, "control frame too long")
+            raise FrameError(CloseReason.PROTOCOL_ERROR, "control frame too long")
 
     def _read_length(self) -> int:
         """The payload's length, in the shortest of the three forms."""
@@ -147,9 +143,9 @@ class FrameMeter:
             return short
         length = int.from_bytes(self._header[2 : 2 + _LENGTH_BYTES[short]], "big")
         if length <= (_CONTROL_BYTES_MAX if short == 126 else 0xFFFF):  # noqa: PLR2004 - RFC 6455, 5.2
-            raise FrameError(PROTOCOL_ERROR, "length not in its shortest form")
+            raise FrameError(CloseReason.PROTOCOL_ERROR, "length not in its shortest form")
         if length >> 63:
-            raise FrameError(PROTOCOL_ERROR, "length with its highest bit set")
+            raise FrameError(CloseReason.PROTOCOL_ERROR, "length with its highest bit set")
         return length
 
     def _count_control(self, now: float) -> None:
@@ -159,20 +155,20 @@ class FrameMeter:
         self._tokens = min(float(limits.control_frames), self._tokens + gained)
         self._tokens_at = now
         if self._tokens < 1:
-            raise FrameError(POLICY_VIOLATION, "too many control frames")
+            raise FrameError(CloseReason.POLICY_VIOLATION, "too many control frames")
         self._tokens -= 1
 
     def _count_data(self, length: int) -> None:
         if self._opcode == _BINARY:
-            raise FrameError(UNSUPPORTED_DATA, "messages are text")
+            raise FrameError(CloseReason.UNSUPPORTED_DATA, "messages are text")
         if (self._opcode == _CONTINUATION) != (self._fragments > 0):
-            raise FrameError(PROTOCOL_ERROR, "fragments out of order")
+            raise FrameError(CloseReason.PROTOCOL_ERROR, "fragments out of order")
         self._fragments += 1
         self._size += length
         if self._size > self._limits.message_bytes:
-            raise FrameError(TOO_BIG, f"a message has at most {self._limits.message_bytes} bytes")
+            raise FrameError(CloseReason.MESSAGE_TOO_BIG, f"a message has at most {self._limits.message_bytes} bytes")
         if self._fragments > self._limits.fragments:
-            raise FrameError(POLICY_VIOLATION, f"a message has at most {self._limits.fragments} fragments")
+            raise FrameError(CloseReason.POLICY_VIOLATION, f"a message has at most {self._limits.fragments} fragments")
 
     def _end_frame(self) -> None:
         self._needed = 2

@@ -12,10 +12,10 @@ from typing import Final, Protocol
 
 import attrs
 import trio
-from wsproto.frame_protocol import FrameProtocol
+from wsproto.frame_protocol import CloseReason, FrameProtocol
 
 from blazen_trio.websocket.limits import SEND_CHUNK_BYTES, WebsocketLimits
-from blazen_trio.websocket.server.frames import POLICY_VIOLATION, FrameMeter
+from blazen_trio.websocket.server.frames import FrameMeter
 
 RECEIVE_BYTES: Final = 16 * 1024
 """Received at once: much for what a client asks, little beside the limit of the inbox."""
@@ -176,7 +176,7 @@ class GuardedStream(trio.abc.Stream):
         if self.meter.violation is not None:
             self._owner.close_soon(self.meter.violation.code, self.meter.violation.reason)
         elif self._unread > self._limits.inbox or self._unread_bytes > self._limits.inbox_bytes:
-            self._owner.close_soon(POLICY_VIOLATION, "too many messages at once")
+            self._owner.close_soon(CloseReason.POLICY_VIOLATION, "too many messages at once")
         return whole
 
     @property

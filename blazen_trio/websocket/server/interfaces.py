@@ -40,7 +40,7 @@ Authorize: TypeAlias = Callable[[Access], bool | Awaitable[bool]]
 """Decides whether somebody may do something: only ``True`` means yes."""
 
 
-class Connection(Protocol):
+class ConnectionLike(Protocol):
     """One accepted websocket. Its ``send`` methods raise ``trio.BrokenResourceError`` when it is gone."""
 
     @property
@@ -81,7 +81,7 @@ class Connection(Protocol):
         ...
 
 
-class Server(Protocol):
+class ServerLike(Protocol):
     """What the sessions of one server share.
 
     Attributes:

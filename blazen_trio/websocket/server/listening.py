@@ -19,7 +19,6 @@ from blazen_trio.step_registry import StepRegistry
 from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.server.access import PORT_MAX, Doorkeeper, is_loopback, read_hosts, read_origins, read_token
 from blazen_trio.websocket.server.connection import Connection, SessionLike
-from blazen_trio.websocket.server.feeds import Feeds
 from blazen_trio.websocket.server.interfaces import Authorize
 from blazen_trio.websocket.server.server import WebsocketServer
 from blazen_trio.websocket.server.session import Session
@@ -111,7 +110,7 @@ async def open_reception(
     listeners = [PatientListener(_tls(each, ssl_context)) for each in sockets]
     try:
         async with trio.open_nursery() as nursery:
-            server.feeds = Feeds(server.limits, nursery)
+            server.feeds.nursery = nursery
             listening = trio.CancelScope()
             nursery.start_soon(server.keep_alive, name="websocket server: keep-alive")
             nursery.start_soon(_listen, server, listeners, nursery, listening, name="websocket server: accept")

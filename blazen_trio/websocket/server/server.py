@@ -14,13 +14,14 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import trio
+from wsproto.frame_protocol import CloseReason
 
 from blazen_trio.engine import Engine
 from blazen_trio.groups import is_passing, leaves, split_cancelled
 from blazen_trio.step_registry import StepRegistry
 from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.server.access import Doorkeeper, is_upgrade
-from blazen_trio.websocket.server.connection import GOING_AWAY, Connection, SessionLike
+from blazen_trio.websocket.server.connection import Connection, SessionLike
 from blazen_trio.websocket.server.feeds import Feeds
 from blazen_trio.websocket.server.guard import RECEIVE_BYTES, Traffic, send_in_time
 from blazen_trio.websocket.server.head import Head, HeadReader, RefusedError
@@ -50,7 +51,6 @@ class WebsocketServer:
         registry: steps that peers may build workflows of.
         feeds: the streams that clients read now.
         addresses: hosts and ports that it listens on.
-        metrics: gives the text of ``/metrics``.
         faults: messages that made no sense; sessions count them.
         subscriptions: open ones; sessions count them.
         connections: those that are open, by their numbers.
@@ -70,9 +70,8 @@ class WebsocketServer:
         self.authorize: Authorize | None = authorize
         self.limits: WebsocketLimits = limits
         self.registry: StepRegistry | None = registry
-        self.feeds: Feeds
+        self.feeds: Feeds = Feeds(limits)
         self.addresses: list[tuple[str, int]] = []
-        self.metrics: Callable[[], str] = lambda: exposition(self.statistics())
         self.faults: int = 0
         self.subscriptions: int = 0
         self.connections: dict[int, Connection] = {}
@@ -108,11 +107,16 @@ class WebsocketServer:
             "messages_out": self._traffic.messages_out,
             "bytes_in": self._traffic.bytes_in,
             "bytes_out": self._traffic.bytes_out,
+            **self.feeds.statistics(),
             "faults": self.faults,
             "errors": self._errors,
             "refused": dict(self._refused),
             "closed": {str(code): count for code, count in self._closed.items()},
         }
+
+    def metrics(self) -> str:
+        """The same of server and engine, as Prometheus reads it."""
+        return exposition("websocket", self.statistics()) + exposition("engine", self.engine.statistics())
 
     # --- One stream ---------------------------------------------------------------------------------------------------
 
@@ -218,7 +222,7 @@ class WebsocketServer:
         """Begin to close all connections, and let nobody in any more: the server goes away."""
         self._is_leaving = True
         for connection in list(self.connections.values()):
-            connection.close_soon(GOING_AWAY, "the server is going away")
+            connection.close_soon(CloseReason.GOING_AWAY, "the server is going away")
 
 
 async def _answer(stream: trio.abc.Stream, answer: bytes, limits: WebsocketLimits) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import trio
 from trio.lowlevel import checkpoint
+from wsproto.frame_protocol import CloseReason
 
 import blazen_trio
 from blazen_trio.core.errors import EventDecodeError, ProtocolError
@@ -50,12 +51,9 @@ from blazen_trio.websocket.server.authorizing import Caller
 from blazen_trio.websocket.server.calls import CALLS, begin, end
 from blazen_trio.websocket.server.delivery import Delivery
 from blazen_trio.websocket.server.feeds import Condition, condition_of
-from blazen_trio.websocket.server.interfaces import Connection, Server
+from blazen_trio.websocket.server.interfaces import ConnectionLike, ServerLike
 from blazen_trio.websocket.server.trouble import told_error
 from blazen_trio.websocket.server.verbs import VERBS, Later, Verb
-
-POLICY_VIOLATION: Final = 1008
-"""The close code of websockets for one who does not keep to the rules."""
 
 _BULKY: Final = (History, Runs, Snapshot)
 """Requests whose answers may be big, and that wait for nothing but the store."""
@@ -70,7 +68,7 @@ class Session:
         subscriptions: by their id.
     """
 
-    def __init__(self, server: Server, connection: Connection) -> None:
+    def __init__(self, server: ServerLike, connection: ConnectionLike) -> None:
         self.subscriptions: dict[int, Delivery] = {}
         self._server = server
         self._connection = connection
@@ -169,7 +167,7 @@ class Session:
         self._server.faults += 1
         if self._faults > self._limits.faults and not self._is_closed:
             self._is_closed = True
-            self._connection.close_soon(POLICY_VIOLATION, "too many faulty messages")
+            self._connection.close_soon(CloseReason.POLICY_VIOLATION, "too many faulty messages")
 
     # --- Requests -----------------------------------------------------------------------------------------------------
 

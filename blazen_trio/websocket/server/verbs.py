@@ -23,7 +23,7 @@ from blazen_trio.websocket.protocol import Request, messages
 from blazen_trio.websocket.protocol.fields import EventData, PlainData
 from blazen_trio.websocket.protocol.views import HistoryView, InfoView, ResultView, RunView, WorkflowView
 from blazen_trio.websocket.server.authorizing import Caller
-from blazen_trio.websocket.server.interfaces import Server
+from blazen_trio.websocket.server.interfaces import ServerLike
 from blazen_trio.websocket.server.shown import (
     event_class,
     history_view,
@@ -37,7 +37,7 @@ from blazen_trio.workflow import Workflow
 RUNS_LOOKED_AT_MAX: Final = 10_000
 """Runs that one list looks at for those that its reader may see."""
 
-Verb: TypeAlias = Callable[[Server, Caller, Any], Awaitable[object]]
+Verb: TypeAlias = Callable[[ServerLike, Caller, Any], Awaitable[object]]
 
 
 @attrs.frozen
@@ -50,7 +50,7 @@ class Later:
 # --- Runs -------------------------------------------------------------------------------------------------------------
 
 
-async def start(server: Server, _caller: Caller, request: messages.Start) -> RunView:
+async def start(server: ServerLike, _caller: Caller, request: messages.Start) -> RunView:
     """Start a run."""
     workflow = server.engine.workflow(request.workflow)
     event, metadata = read_start(workflow, request.event), read_metadata(workflow, request.metadata)
@@ -76,12 +76,12 @@ def read_metadata(workflow: Workflow, sent: Mapping[str, PlainData]) -> dict[str
     return {key: _value(workflow.codec, each, f"metadata[{key!r:.100}]") for key, each in sent.items()}
 
 
-async def get(server: Server, _caller: Caller, request: messages.Get) -> RunView:
+async def get(server: ServerLike, _caller: Caller, request: messages.Get) -> RunView:
     """Look at a run."""
     return await _view(server, request.run_id)
 
 
-async def runs(server: Server, caller: Caller, request: messages.Runs) -> list[InfoView]:
+async def runs(server: ServerLike, caller: Caller, request: messages.Runs) -> list[InfoView]:
     """A page of runs: of those that may be seen; of very many that may not, an early end."""
     if request.after is not None:
         await caller.check_visible(request.after)
@@ -98,30 +98,30 @@ async def runs(server: Server, caller: Caller, request: messages.Runs) -> list[I
     return list(map(info_view, shown[: request.limit]))
 
 
-async def info(server: Server, _caller: Caller, request: messages.Info) -> InfoView:
+async def info(server: ServerLike, _caller: Caller, request: messages.Info) -> InfoView:
     """What the store says of a run."""
     return info_view(info_of(await server.engine.store.info(request.run_id)))
 
 
-async def result(server: Server, _caller: Caller, request: messages.Result) -> Later:
+async def result(server: ServerLike, _caller: Caller, request: messages.Result) -> Later:
     """Wait for the end of a run."""
     await (await server.engine.get(request.run_id)).result()
     return Later(partial(_result, server, request.run_id))
 
 
-async def _result(server: Server, run_id: str) -> ResultView:
+async def _result(server: ServerLike, run_id: str) -> ResultView:
     """The result of a run that is over: another handle, since each has its own copy."""
     run = await server.engine.get(run_id)
     return result_view(run, await run.result())
 
 
-async def snapshot(server: Server, _caller: Caller, request: messages.Snapshot) -> msgspec.Raw:
+async def snapshot(server: ServerLike, _caller: Caller, request: messages.Snapshot) -> msgspec.Raw:
     """The whole condition of a run."""
     run = await server.engine.get(request.run_id)
     return msgspec.Raw((await run.snapshot()).to_json().encode())
 
 
-async def history(server: Server, _caller: Caller, request: messages.History) -> list[HistoryView]:
+async def history(server: ServerLike, _caller: Caller, request: messages.History) -> list[HistoryView]:
     """What happened in a run."""
     return history_view(await server.engine.get(request.run_id))
 
@@ -129,7 +129,7 @@ async def history(server: Server, _caller: Caller, request: messages.History) ->
 # --- Controls ---------------------------------------------------------------------------------------------------------
 
 
-async def respond_to_input(server: Server, _caller: Caller, request: messages.RespondToInput) -> RunView:
+async def respond_to_input(server: ServerLike, _caller: Caller, request: messages.RespondToInput) -> RunView:
     """Answer a question."""
     workflow = await _workflow_of(server, request.run_id)
     response = _value(workflow.codec, request.response, "response")
@@ -137,7 +137,7 @@ async def respond_to_input(server: Server, _caller: Caller, request: messages.Re
     return await _view(server, request.run_id)
 
 
-async def send_event(server: Server, _caller: Caller, request: messages.SendEvent) -> RunView:
+async def send_event(server: ServerLike, _caller: Caller, request: messages.SendEvent) -> RunView:
     """Put an event into a run."""
     workflow = await _workflow_of(server, request.run_id)
     if not is_external(event_class(workflow, request.event.event_type)):
@@ -146,25 +146,25 @@ async def send_event(server: Server, _caller: Caller, request: messages.SendEven
     return await _view(server, request.run_id)
 
 
-async def pause(server: Server, _caller: Caller, request: messages.Pause) -> RunView:
+async def pause(server: ServerLike, _caller: Caller, request: messages.Pause) -> RunView:
     """Pause a run."""
     await server.engine.pause(request.run_id, interrupt=request.interrupt)
     return await _view(server, request.run_id)
 
 
-async def resume(server: Server, _caller: Caller, request: messages.Resume) -> RunView:
+async def resume(server: ServerLike, _caller: Caller, request: messages.Resume) -> RunView:
     """Go on with a run that is paused."""
     await server.engine.resume(request.run_id)
     return await _view(server, request.run_id)
 
 
-async def abort(server: Server, _caller: Caller, request: messages.Abort) -> RunView:
+async def abort(server: ServerLike, _caller: Caller, request: messages.Abort) -> RunView:
     """End a run now."""
     await server.engine.abort(request.run_id, request.reason)
     return await _view(server, request.run_id)
 
 
-async def delete(server: Server, _caller: Caller, request: messages.Delete) -> None:
+async def delete(server: ServerLike, _caller: Caller, request: messages.Delete) -> None:
     """Forget a run that is over."""
     await server.engine.delete(request.run_id)
 
@@ -172,14 +172,14 @@ async def delete(server: Server, _caller: Caller, request: messages.Delete) -> N
 # --- The server -------------------------------------------------------------------------------------------------------
 
 
-async def statistics(server: Server, _caller: Caller, _request: messages.Statistics) -> PlainData:
+async def statistics(server: ServerLike, _caller: Caller, _request: messages.Statistics) -> PlainData:
     """What engine and server hold."""
     await checkpoint()
     held = {"engine": server.engine.statistics(), "server": server.statistics()}
     return msgspec.to_builtins(held, str_keys=True, enc_hook=repr)
 
 
-async def workflows(server: Server, _caller: Caller, _request: messages.Workflows) -> list[WorkflowView]:
+async def workflows(server: ServerLike, _caller: Caller, _request: messages.Workflows) -> list[WorkflowView]:
     """The workflows that there are."""
     await checkpoint()
     return [WorkflowView.of(each.describe()) for each in server.engine.workflows.values()]
@@ -188,11 +188,11 @@ async def workflows(server: Server, _caller: Caller, _request: messages.Workflow
 # --- Parts ------------------------------------------------------------------------------------------------------------
 
 
-async def _view(server: Server, run_id: str) -> RunView:
+async def _view(server: ServerLike, run_id: str) -> RunView:
     return run_view(await server.engine.get(run_id))
 
 
-async def _workflow_of(server: Server, run_id: str) -> Workflow:
+async def _workflow_of(server: ServerLike, run_id: str) -> Workflow:
     held = server.engine.held.get(run_id)
     if held is not None:
         return held.workflow
