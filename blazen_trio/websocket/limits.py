@@ -43,7 +43,7 @@ class WebsocketLimits:
         inbox: messages that came in and wait for the session, which always reads: more is a flood.
         inbox_bytes: the same in bytes; a few of the longest messages.
         connections: open at once; 10,000 idle ones need some 300 MB.
-        requests: of one connection, under way at once.
+        requests: of one connection, under way at once; whoever waits for the results of many runs has one for each.
         subscriptions: of one connection.
         window: events of a run that are kept for its subscribers; who is further behind gets a gap.
         window_bytes: the same in bytes of encoded events.
@@ -66,7 +66,7 @@ class WebsocketLimits:
     inbox: int = attrs.field(default=4_000, validator=_count)
     inbox_bytes: int = attrs.field(default=4 * 1024 * 1024, validator=_count)
     connections: int = attrs.field(default=10_000, validator=_count)
-    requests: int = attrs.field(default=100, validator=_count)
+    requests: int = attrs.field(default=1_000, validator=_count)
     subscriptions: int = attrs.field(default=1_000, validator=_count)
     window: int = attrs.field(default=10_000, validator=_count)
     window_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_count)

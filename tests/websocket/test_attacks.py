@@ -184,7 +184,7 @@ async def test_a_call_does_not_show_the_result_of_a_run_that_its_caller_may_not_
 
 
 async def test_a_flood_of_requests_is_answered_one_by_one(autojump_clock):
-    async with open_castle() as castle:
+    async with open_castle(limits=WebsocketLimits(requests=100)) as castle:
         other, client = await witness(castle), await castle.guest()
         for number in range(1, 1_001):
             await client.say("result", id=number, run_id="witness")
