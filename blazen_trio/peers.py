@@ -17,18 +17,7 @@ import attrs
 import trio
 
 from blazen_trio.core.definition import WorkflowDefinition
-from blazen_trio.core.errors import (
-    EncodeError,
-    EventLimitError,
-    InputRequestExistsError,
-    NoHandlerError,
-    PeerError,
-    RunStalledError,
-    StepFailedError,
-    WorkflowAbortedError,
-    WorkflowTimeoutError,
-    describe_exception,
-)
+from blazen_trio.core.errors import RUN_ENDS, EncodeError, PeerError, WorkflowError, describe_exception
 from blazen_trio.core.events import Event
 from blazen_trio.session_refs import RegistryKey
 
@@ -38,16 +27,7 @@ if TYPE_CHECKING:
 ABORT_S: Final = 2.0
 """How long a caller who is cancelled tries at most to abort the run on the peer: he is in a hurry."""
 
-ENDS: Final = (
-    EventLimitError,
-    InputRequestExistsError,
-    NoHandlerError,
-    RunStalledError,
-    StepFailedError,
-    WorkflowAbortedError,
-    WorkflowTimeoutError,
-)
-"""The errors that runs end with."""
+_PASSING: Final[tuple[type[WorkflowError], ...]] = (*RUN_ENDS, EncodeError, PeerError)
 
 logger: Final = logging.getLogger("blazen_trio")
 
@@ -137,7 +117,7 @@ async def call_peer(
     """
     try:
         return await peer.call(workflow, event, call_id=call_id, metadata=metadata)
-    except (*ENDS, EncodeError, PeerError):
+    except _PASSING:
         raise
     except Exception as error:
         raise PeerError(peer.name, describe_exception(error), call_id) from error

@@ -17,11 +17,11 @@ import trio
 
 from blazen_trio.context import Context
 from blazen_trio.core.definition import WorkflowDefinition
-from blazen_trio.core.errors import SubWorkflowError, WorkflowError, describe_exception
+from blazen_trio.core.errors import RUN_ENDS, SubWorkflowError, WorkflowError, describe_exception
 from blazen_trio.core.events import Event, UsageEvent
 from blazen_trio.core.usage import TokenUsage
 from blazen_trio.outages import is_given_up
-from blazen_trio.peers import ABORT_S, ENDS, Peer, abort_call, call_peer
+from blazen_trio.peers import ABORT_S, Peer, abort_call, call_peer
 from blazen_trio.run import WorkflowResult
 from blazen_trio.sub_workflow import MakeFunction, SubWorkflow, awaited, start_event
 
@@ -51,7 +51,7 @@ class RemoteWorkflow(SubWorkflow):
         start = start_event(await awaited(self.input(event)))
         try:
             result = await self._called(start, ctx)
-        except ENDS as error:
+        except RUN_ENDS as error:
             raise SubWorkflowError(ctx.step_name, self.workflow.name, describe_exception(error)) from error
         _take_over(result, ctx)
         return await awaited(self.output(result))

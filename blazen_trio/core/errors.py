@@ -318,6 +318,18 @@ class InputRequestExistsError(WorkflowError):
         )
 
 
+RUN_ENDS: Final[tuple[type[WorkflowError], ...]] = (
+    EventLimitError,
+    InputRequestExistsError,
+    NoHandlerError,
+    RunStalledError,
+    StepFailedError,
+    WorkflowAbortedError,
+    WorkflowTimeoutError,
+)
+"""The errors that runs end with."""
+
+
 # --- Encoding and decoding -------------------------------------------------------------------------------------------
 
 

@@ -11,33 +11,12 @@ import attrs
 
 from blazen_trio.codec import Codec, DecodeError, Plain
 from blazen_trio.core.effects import Outcome
-from blazen_trio.core.errors import (
-    EventLimitError,
-    InputRequestExistsError,
-    NoHandlerError,
-    RunStalledError,
-    StepFailedError,
-    WorkflowAbortedError,
-    WorkflowError,
-    WorkflowTimeoutError,
-    describe_exception,
-)
+from blazen_trio.core.errors import RUN_ENDS, WorkflowAbortedError, WorkflowError, describe_exception
 from blazen_trio.core.events import Event
 from blazen_trio.core.status import RunStatus
 from blazen_trio.snapshot.fields import Fields
 
-_ENDS: Final[dict[str, type[WorkflowError]]] = {
-    cls.__name__: cls
-    for cls in (
-        EventLimitError,
-        InputRequestExistsError,
-        NoHandlerError,
-        RunStalledError,
-        StepFailedError,
-        WorkflowAbortedError,
-        WorkflowTimeoutError,
-    )
-}
+_ENDS: Final[dict[str, type[WorkflowError]]] = {cls.__name__: cls for cls in RUN_ENDS}
 """The errors that end runs, by name: the data can name no other."""
 
 _KINDS: Final[dict[object, tuple[type, ...]]] = {
