@@ -235,4 +235,6 @@ async def test_who_lost_patience_may_ask_for_the_result_again(autojump_clock: Mo
             await trio.sleep(1)
             assert isinstance(outcomes[0], PeerError)
             there.is_reachable = True
+            while not remote.statistics()["connected"]:  # noqa: ASYNC110 - on a clock that jumps
+                await trio.sleep(0.1)
             assert (await run.result()).result == "awake"
