@@ -337,4 +337,4 @@ class Reconnects(RuleBasedStateMachine):
 
 
 TestReconnects = Reconnects.TestCase
-TestReconnects.settings = settings(max_examples=settings().max_examples * 2, stateful_step_count=25)
+TestReconnects.settings = settings(max_examples=settings().max_examples, stateful_step_count=25)

@@ -45,6 +45,9 @@ def document() -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components([*FROM_CLIENT, *FROM_SERVER], ref_template=_REFERENCE)
+    for each in schemas.values():
+        if "description" in each:  # a docstring, which Python cleans by itself only since 3.13
+            each["description"] = inspect.cleandoc(each["description"])
     return schemas
 
 
