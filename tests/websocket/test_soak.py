@@ -1,6 +1,6 @@
 """Two hundred clients over real sockets, cut at random while runs stream all the time: nothing is lost or doubled.
 
-Run it in full with ``pytest -m slow``: sixty seconds of cuts; in CI a share of that (see ``tests/budget.py``).
+Sixty seconds of cuts, in CI too; ``SOAK_SECONDS=600`` makes it ten minutes.
 """
 
 import gc
@@ -19,11 +19,12 @@ from blazen_trio import Context, Engine, Event, StartEvent, StopEvent, StreamGap
 from blazen_trio.stores import MemoryStore
 from blazen_trio.websocket import RemoteEngine, WebsocketServer, open_websocket_server
 from blazen_trio.websocket.client.opening import dialled
-from tests.budget import SLOW_SHARE
 
 CLIENTS = 200
 RUNS = 5
-SECONDS = 60 * SLOW_SHARE
+SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
+"""Whatever ``SLOW_SHARE`` says: what leaks slowly shows in a minute, not in a few seconds."""
+
 EVENTS_PER_S = 20
 """Of each run: 4,000 deliveries per second to all clients, which one core does beside its own clients."""
 
@@ -140,7 +141,7 @@ async def test_nothing_is_lost_or_doubled_and_nothing_is_left() -> None:
         await soak(engine, server, 3)  # what is made once is made now
         await settled(server, tasks)
         objects, size = held()
-        guests = await soak(engine, server, max(5, SECONDS))
+        guests = await soak(engine, server, SECONDS)
         cuts = sum(each.reconnects for each in guests)
         del guests
         await settled(server, tasks)
