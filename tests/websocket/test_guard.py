@@ -23,7 +23,7 @@ class Told:
     def close_soon(self, code: int, reason: str) -> None:
         self.closes.append((code, reason))
 
-    def library_done(self) -> None:
+    def websocket_done(self) -> None:
         self.done += 1
 
     def gone(self) -> None:

@@ -145,7 +145,7 @@ class Connection:
             try:
                 text = await websocket.get_message()
             except ConnectionClosed:
-                self.library_done()
+                self.websocket_done()
                 return
             self._guard.take(str(text))
             await session.receive(str(text))
@@ -171,7 +171,7 @@ class Connection:
 
     # --- Its end ------------------------------------------------------------------------------------------------------
 
-    def library_done(self) -> None:
+    def websocket_done(self) -> None:
         """The library closes, since the client did, or sent text that is not UTF-8 or a bad close frame."""
         closed = None if self._websocket is None else self._websocket.closed
         if closed is not None:

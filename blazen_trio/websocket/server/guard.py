@@ -65,7 +65,7 @@ class Owner(Protocol):
         """The client broke a rule."""
         ...
 
-    def library_done(self) -> None:
+    def websocket_done(self) -> None:
         """The library wants the connection closed."""
         ...
 
@@ -293,7 +293,7 @@ class GuardedStream(trio.abc.Stream):
     async def aclose(self) -> None:
         """The library is done."""
         self._is_done = True
-        self._owner.library_done()
+        self._owner.websocket_done()
         await trio.lowlevel.checkpoint()
 
 
