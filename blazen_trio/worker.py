@@ -299,6 +299,7 @@ class Worker:
 
     async def _yield(self) -> None:
         """The slice is over: let everybody else have a turn. An armed follower goes on with the calls."""
+        self.runner.slice.let_threads_run()
         if self.call is None and self.runner.armed is not None:
             await self._park()
         else:

@@ -144,26 +144,39 @@ async def test_a_stop_event_is_heeded_while_a_chain_never_suspends(autojump_cloc
     assert scope.cancelled_caught
 
 
+@step
+async def begin(event: StartEvent) -> Item:
+    return Item(0)
+
+
+@step
+async def go_on(event: Item) -> Item | StopEvent:
+    return Item(event.number + 1)
+
+
+endless = Workflow("endless", [begin, go_on])
+
+
 async def test_an_endless_chain_can_be_aborted_and_cancelled(autojump_clock: MockClock) -> None:
-    @step
-    async def begin(event: StartEvent) -> Item:
-        return Item(0)
-
-    @step
-    async def go_on(event: Item) -> Item | StopEvent:
-        return Item(event.number + 1)
-
-    workflow = Workflow("endless", [begin, go_on])
-    async with workflow.start() as run:
+    async with endless.start() as run:
         await trio.lowlevel.checkpoint()
         await run.abort("enough")
-    async with workflow.start() as run:
+    async with endless.start() as run:
         await run.pause()
         assert run.statistics()["pending"] == 1
     with trio.CancelScope() as scope:
-        async with workflow.start():
+        async with endless.start():
             scope.cancel()
             await trio.sleep_forever()
+
+
+async def test_threads_have_their_turn_beside_a_run_that_never_awaits() -> None:
+    """Without a rest for them now and then a round trip takes seconds; with it, 5 ms."""
+    async with endless.start() as run:
+        with trio.fail_after(10):
+            for _ in range(20):
+                await trio.to_thread.run_sync(int)
+        await run.abort()
 
 
 # --- The slice itself ------------------------------------------------------------------------------------------------
