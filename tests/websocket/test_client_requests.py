@@ -21,7 +21,7 @@ from blazen_trio import (
     StopEvent,
     UnknownInputRequestError,
 )
-from blazen_trio.websocket.client.desk import UNKNOWN
+from blazen_trio.websocket.client.ledger import UNKNOWN
 from blazen_trio.websocket.client.link import CLOSED
 from blazen_trio.websocket.client.opening import dialled
 from blazen_trio.websocket.protocol import messages as said
