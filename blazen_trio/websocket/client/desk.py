@@ -52,7 +52,7 @@ class Desk:
         self.failure: PeerError | None = None
         self._bell = trio.Event()
         self._places = Places(self._ring)
-        self._ledger = Ledger(peer, self._places)
+        self._ledger = Ledger(peer, self._places, self._ring)
         self._readers = Readers(self._ledger, self._places, self._ring)
         self._patience = Patience(peer, patience)
 
@@ -69,12 +69,10 @@ class Desk:
             PeerError: the server does not want this client, or the client was closed.
         """
         self._check()
-        asked = self._ledger.ask(asked)
-        self._ring()
-        return asked
+        return self._ledger.ask(asked)
 
     def leave(self, asked: Asked) -> None:
-        """Somebody does not wait for this any more."""
+        """Somebody does not wait for this any more; the server may hear of it, when the link comes to it."""
         self._ledger.leave(asked)
 
     def open(self, feed: Feed) -> None:
@@ -107,7 +105,7 @@ class Desk:
 
     def next_text(self) -> bytes | None:
         """The next message to be sent, ``None``: nothing now; wait with ``wait_for_more``."""
-        return self._readers.next_text() or self._ledger.next_request()
+        return self._ledger.next_cancel() or self._readers.next_text() or self._ledger.next_request()
 
     def _ring(self) -> None:
         """There may be something to say."""

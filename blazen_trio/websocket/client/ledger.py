@@ -6,11 +6,12 @@ Rules of this file:
   otherwise its outcome is a ``PeerError`` at once, for nobody knows whether it was done.
 * Nobody is asked more at once than it said it takes; what is soon answered goes before what may wait for long.
 * Who asks for the result of one run joins those who wait for it already: they take one place.
-* A request whose user went away before it was sent never is. One that was sent keeps its place until the answer comes,
-  which is dropped; then the place is free.
+* A request whose user went away before it was sent never is. One that was sent keeps its id and its place until the
+  answer comes, which is dropped. What may wait for long is cancelled then, so that the answer comes soon; nobody
+  joins it any more, and nobody waits for the message to go out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
@@ -21,12 +22,10 @@ from blazen_trio.websocket.client.patience import Waiter
 from blazen_trio.websocket.client.places import Places
 from blazen_trio.websocket.client.requests import Asked
 from blazen_trio.websocket.client.violations import ViolationError
-from blazen_trio.websocket.protocol import Request
-from blazen_trio.websocket.protocol.messages import Call, Pause, Result
+from blazen_trio.websocket.protocol import Request, encode
+from blazen_trio.websocket.protocol.messages import Cancel, Result
 
 UNKNOWN: Final = "the connection was lost before the answer came; it is not known whether it was done"
-
-_LONG: Final = (Call, Pause, Result)
 
 
 class Ledger:
@@ -35,15 +34,18 @@ class Ledger:
     Args:
         peer: what errors call the server.
         places: how many requests it takes at once.
+        ring: called when there is something to say.
     """
 
-    def __init__(self, peer: str, places: Places) -> None:
+    def __init__(self, peer: str, places: Places, ring: Callable[[], object]) -> None:
         self._peer = peer
         self._places = places
+        self._ring = ring
         self._asked: dict[int, Asked] = {}
         self._results: dict[str, Asked] = {}
         self._quick: dict[int, Asked] = {}
         self._long: dict[int, Asked] = {}
+        self._cancelled: dict[int, Asked] = {}  # of which the server has yet to hear that
         self._bytes_max: int | None = None  # of a message; there is one while there is a connection
         self._next_id = 1
 
@@ -81,20 +83,31 @@ class Ledger:
     def _add(self, asked: Asked) -> None:
         self._asked[asked.id] = asked
         self._queue(asked)
+        self._ring()
 
     def _queue(self, asked: Asked) -> None:
-        (self._long if isinstance(asked.request, _LONG) else self._quick)[asked.id] = asked
+        (self._long if asked.request.is_long else self._quick)[asked.id] = asked
 
     def leave(self, asked: Asked) -> None:
         """Somebody does not wait for this any more."""
         asked.waiting -= 1
-        if not asked.waiting and not asked.is_sent:
+        if asked.waiting or asked.id not in self._asked:
+            return
+        if not asked.is_sent:
             self._drop(asked)
+        elif asked.request.is_long:
+            self._part(asked)
+            self._cancelled[asked.id] = asked
+            self._ring()
 
     def _drop(self, asked: Asked) -> None:
         """It has its outcome, or needs none."""
-        for each in (self._asked, self._quick, self._long):
+        for each in (self._asked, self._quick, self._long, self._cancelled):
             each.pop(asked.id, None)
+        self._part(asked)
+
+    def _part(self, asked: Asked) -> None:
+        """Nobody joins it any more."""
         if isinstance(asked.request, Result) and self._results.get(asked.request.run_id) is asked:
             del self._results[asked.request.run_id]
 
@@ -107,6 +120,13 @@ class Ledger:
         self._long.clear()
         for asked in self._asked.values():
             self._queue(asked)
+
+    def next_cancel(self) -> bytes | None:
+        """What the server is told of a request that nobody waits for any more; it takes no place."""
+        if not self._cancelled:
+            return None
+        request_id, _ = self._cancelled.popitem()
+        return encode(Cancel(id=request_id))
 
     def next_request(self) -> bytes | None:
         """The next request to be sent, if there is a place for it."""

@@ -67,7 +67,6 @@ class Readers:
         if feed.id in self._feeds and not feed.is_left:
             feed.is_left = True
             self._ledger.say(Unsubscribe(id=self._ledger.new_id(), subscription=feed.id))
-            self._ring()
 
     # --- For the connection -------------------------------------------------------------------------------------------
 

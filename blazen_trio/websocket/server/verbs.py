@@ -5,6 +5,7 @@ Rules of this file:
 * That it is allowed was asked before; only a list has to be looked through run by run.
 * What clients send into a run is read by the codec of its workflow, and only what may come from outside.
 * Errors of the engine are the client's answer as they are; ``ProtocolError`` says what the client did wrong.
+* What may wait for long does so in the scope that it is given, and does nothing else there: its client may cancel it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 import msgspec
+import trio
 from trio.lowlevel import checkpoint
 
 from blazen_trio.codec import Codec, DecodeError
@@ -38,6 +40,9 @@ RUNS_LOOKED_AT_MAX: Final = 10_000
 """Runs that one list looks at for those that its reader may see."""
 
 Verb: TypeAlias = Callable[[ServerLike, Caller, Any], Awaitable[object]]
+
+LongVerb: TypeAlias = Callable[[ServerLike, Any, trio.CancelScope], Awaitable[object]]
+"""A verb whose waiting ends when the scope is cancelled; what it gives then is not used."""
 
 
 @attrs.frozen
@@ -103,9 +108,10 @@ async def info(server: ServerLike, _caller: Caller, request: messages.Info) -> I
     return info_view(info_of(await server.engine.store.info(request.run_id)))
 
 
-async def result(server: ServerLike, _caller: Caller, request: messages.Result) -> Later:
+async def result(server: ServerLike, request: messages.Result, wait: trio.CancelScope) -> Later:
     """Wait for the end of a run."""
-    await (await server.engine.get(request.run_id)).result()
+    with wait:
+        await (await server.engine.get(request.run_id)).result()
     return Later(partial(_result, server, request.run_id))
 
 
@@ -146,9 +152,14 @@ async def send_event(server: ServerLike, _caller: Caller, request: messages.Send
     return await _view(server, request.run_id)
 
 
-async def pause(server: ServerLike, _caller: Caller, request: messages.Pause) -> RunView:
-    """Pause a run."""
-    await server.engine.pause(request.run_id, interrupt=request.interrupt)
+async def pause(server: ServerLike, request: messages.Pause, wait: trio.CancelScope) -> RunView:
+    """Pause a run. It is stopped before anything is waited for; what another engine runs is not waited for."""
+    async with server.engine.using(request.run_id, "pause") as run:
+        if run is None:
+            await server.engine.pause(request.run_id, interrupt=request.interrupt)
+        else:
+            with wait:
+                await run.pause(interrupt=request.interrupt)
     return await _view(server, request.run_id)
 
 
@@ -213,14 +224,15 @@ VERBS: Final[Mapping[type[Request], Verb]] = {
     messages.Info: info,
     messages.RespondToInput: respond_to_input,
     messages.SendEvent: send_event,
-    messages.Pause: pause,
     messages.Resume: resume,
     messages.Abort: abort,
     messages.Delete: delete,
-    messages.Result: result,
     messages.Snapshot: snapshot,
     messages.History: history,
     messages.Statistics: statistics,
     messages.Workflows: workflows,
 }
-"""All that is asked of the engine; subscriptions are the session's own."""
+"""All that is asked of the engine and soon answered; subscriptions are the session's own."""
+
+LONG_VERBS: Final[Mapping[type[Request], LongVerb]] = {messages.Pause: pause, messages.Result: result}
+"""What may wait for long; a ``Call`` has two halves, and so the session's own way."""
