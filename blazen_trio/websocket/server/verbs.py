@@ -21,6 +21,7 @@ from blazen_trio.codec import Codec, DecodeError
 from blazen_trio.core.errors import ProtocolError
 from blazen_trio.core.events import Event, StartEvent, is_external
 from blazen_trio.engine import RunInfo, info_of
+from blazen_trio.engine.calls import abort_call
 from blazen_trio.websocket.protocol import Request, messages
 from blazen_trio.websocket.protocol.fields import EventData, PlainData
 from blazen_trio.websocket.protocol.views import HistoryView, InfoView, ResultView, RunView, WorkflowView
@@ -170,8 +171,8 @@ async def resume(server: ServerLike, _caller: Caller, request: messages.Resume) 
 
 
 async def abort(server: ServerLike, _caller: Caller, request: messages.Abort) -> RunView:
-    """End a run now."""
-    await server.engine.abort(request.run_id, request.reason)
+    """End a run now; if it is that of a call which is still on its way, it never begins."""
+    await abort_call(server.engine, request.run_id, request.reason)
     return await _view(server, request.run_id)
 
 
