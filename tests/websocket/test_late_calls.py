@@ -13,17 +13,23 @@ from blazen_trio.stores import MemoryStore
 from blazen_trio.testing.stores import _Around
 from tests.peers.stories import Work, doubling, parent_of, until
 from tests.websocket.castle import start_event
-from tests.websocket.fakes import Client, Refused, connected, serving
+from tests.websocket.fakes import Client, FakeServer, Refused, connected, serving
 from tests.websocket.lines import Line, exchange
+
+LAGS = [each / 20 for each in range(12)]
 
 
 @final
 class SlowStore(_Around):
-    """A store that takes its time for everything."""
+    """A store that takes its time and ends what it began: a new run is late there, and what it says of one is old."""
 
     async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        await trio.sleep(0.1)
-        return await call()
+        before_s, after_s = (0.23, 0.02) if "create" in getattr(call, "__qualname__", "") else (0.01, 0.09)
+        with trio.CancelScope(shield=True):
+            await trio.sleep(before_s)
+            outcome = await call()
+            await trio.sleep(after_s)
+            return outcome
 
 
 async def call(client: Client, call_id: str = "x") -> int:
@@ -61,7 +67,7 @@ async def test_a_call_that_arrives_behind_its_abort_on_another_connection_begins
 
 
 async def test_an_abort_that_comes_while_the_call_begins_ends_its_run(autojump_clock: MockClock) -> None:
-    for lag in [each / 20 for each in range(40)]:
+    for lag in LAGS:
         work = Work()
         async with (
             open_engine(SlowStore(MemoryStore()), [doubling(work, seconds=100)]) as engine,
@@ -75,6 +81,30 @@ async def test_an_abort_that_comes_while_the_call_begins_ends_its_run(autojump_c
             with pytest.raises(Refused, match="WorkflowAbortedError"):
                 await old.answer(called)
             assert [each.status for each in await engine.runs()] in ([], [RunStatus.ABORTED])
+
+
+async def test_a_connection_that_breaks_while_its_call_begins_leaves_no_run_that_was_aborted(
+    autojump_clock: MockClock,
+) -> None:
+    for lost_after in LAGS:
+        for aborted_after in LAGS:
+            async with (
+                open_engine(SlowStore(MemoryStore()), [doubling(Work(), seconds=100)]) as engine,
+                serving(engine) as server,
+                connected(server) as new,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(call_and_be_lost, server, lost_after)
+                await trio.sleep(aborted_after)
+                await abort(new)
+                await trio.sleep(5)
+                assert [each.status for each in await engine.runs()] in ([], [RunStatus.ABORTED])
+
+
+async def call_and_be_lost(server: FakeServer, after_s: float) -> None:
+    async with connected(server) as client:
+        await call(client)
+        await trio.sleep(after_s)
 
 
 async def test_an_abort_that_overtakes_a_call_at_the_door_is_heeded(autojump_clock: MockClock) -> None:
