@@ -27,9 +27,10 @@ class SlowStore(_Around):
         before_s, after_s = (0.23, 0.02) if "create" in getattr(call, "__qualname__", "") else (0.01, 0.09)
         with trio.CancelScope(shield=True):
             await trio.sleep(before_s)
-            outcome = await call()
-            await trio.sleep(after_s)
-            return outcome
+            try:
+                return await call()
+            finally:
+                await trio.sleep(after_s)
 
 
 async def call(client: Client, call_id: str = "x") -> int:
