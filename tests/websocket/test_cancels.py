@@ -81,6 +81,23 @@ async def test_to_cancel_what_is_answered_or_never_was_does_nothing(autojump_clo
         assert client.session.statistics()["faults"] == 0
 
 
+async def test_who_cancels_and_takes_no_answers_gets_no_more_tasks(autojump_clock: MockClock) -> None:
+    async with (
+        open_engine(MemoryStore(), [asking]) as engine,
+        serving(engine, requests=3) as server,
+        connected(server) as client,
+    ):
+        run = await engine.start("asking")
+        client.connection.block()
+        for _ in range(20):
+            with trio.move_on_after(1):
+                await cancel(client, await client.say("result", run_id=run.run_id))
+        assert len(client.connection.nursery.child_tasks) == 4  # the answer on its way is no request any more
+        client.connection.let_go()
+        await trio.sleep(1)
+        assert len(client.connection.nursery.child_tasks) == 0
+
+
 async def test_an_answer_that_is_there_is_the_answer(autojump_clock: MockClock) -> None:
     tap = new_tap()
     async with open_engine(MemoryStore(), [pouring()]) as engine, serving(engine) as server:

@@ -167,6 +167,29 @@ async def test_what_a_broken_connection_still_brings_begins_no_run_that_was_abor
             assert (await remote.runs(), work.begun) == ([], {})
 
 
+async def test_what_was_said_to_a_server_that_ended_never_reaches_the_next_one(autojump_clock: MockClock) -> None:
+    work, lines, store = Work(), list[Line](), MemoryStore()
+    workflow = doubling(work, seconds=60)
+    async with exchange() as there:
+        async with open_engine(store, [workflow]) as engine:
+            await there.open(engine)
+            async with there.client(lines, [workflow]) as remote, trio.open_nursery() as nursery:
+                lines[0].keep()
+                nursery.start_soon(partial(workflow.run_remote, {"number": 4}, remote, call_id="x"))
+                await wait_all_tasks_blocked()
+                lines[0].part()
+                nursery.cancel_scope.cancel()
+            assert "x" in engine.aborted_calls
+            await there.close()
+        async with open_engine(store, [workflow]) as engine:
+            await there.open(engine)
+            assert "x" not in engine.aborted_calls  # it needs not: the line ended with the server
+            with pytest.raises(trio.BrokenResourceError):
+                await lines[0].arrive()
+            await trio.sleep(5)
+            assert (await engine.runs(), work.begun) == ([], {})
+
+
 async def mended(there: Any) -> None:
     there.is_reachable = True
     await trio.lowlevel.checkpoint()
