@@ -5,7 +5,8 @@ Rules of this file:
 * That it is allowed was asked before; only a list has to be looked through run by run.
 * What clients send into a run is read by the codec of its workflow, and only what may come from outside.
 * Errors of the engine are the client's answer as they are; ``ProtocolError`` says what the client did wrong.
-* What may wait for long does so in the scope that it is given, and does nothing else there: its client may cancel it.
+* What may wait for long does so in the scope that it is given, which its client may cancel: all that it does is done
+  before anything in there is waited for.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -154,7 +155,7 @@ async def send_event(server: ServerLike, _caller: Caller, request: messages.Send
 
 
 async def pause(server: ServerLike, request: messages.Pause, wait: trio.CancelScope) -> RunView:
-    """Pause a run. It is stopped before anything is waited for; what another engine runs is not waited for."""
+    """Pause a run: it is stopped at once, whatever becomes of the waiting; of another engine that is only asked."""
     async with server.engine.using(request.run_id, "pause") as run:
         if run is None:
             await server.engine.pause(request.run_id, interrupt=request.interrupt)
