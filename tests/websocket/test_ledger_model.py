@@ -30,6 +30,7 @@ acts: st.SearchStrategy[Act] = st.one_of(
     st.tuples(st.just("ask"), st.sampled_from(KINDS), st.sampled_from(["a", "b", "c"])),
     st.tuples(st.just("leave"), numbers),
     st.tuples(st.just("leave"), numbers),
+    st.tuples(st.just("give_up"), st.sampled_from(KINDS), st.sampled_from(["a", "b", "c"])),
     st.tuples(st.just("write"), st.integers(1, 4)),
     st.tuples(st.just("write"), st.integers(1, 4)),
     st.tuples(st.just("answer"), numbers),
@@ -68,6 +69,13 @@ class Client:
             asked = self.waiting.pop(number % len(self.waiting))
             self.left.append(asked)
             self.ledger.leave(asked)
+
+    def give_up(self, kind: type[Any], run_id: str) -> None:
+        """Somebody asks, waits no longer than until it is said, and asks again."""
+        self.ask(kind, run_id)
+        self.write()
+        self.leave(len(self.waiting) - 1)
+        self.ask(kind, run_id)
 
     def write(self, texts: int = 1_000) -> None:
         """The link sends so many messages."""
