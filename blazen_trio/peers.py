@@ -83,7 +83,7 @@ class Peer(Protocol):
         ...
 
     async def abort(self, run_id: str, reason: str | None = None) -> None:
-        """End the run of a call; harmless after its end."""
+        """End the run of a call; harmless after its end. One that has not begun, since its call is lost, never does."""
         ...
 
     async def deref_session_ref(self, key: RegistryKey) -> SessionRefData:

@@ -7,6 +7,7 @@ The rules of this file:
 * Whoever calls again under the same id attaches to the run. One that has stopped here (its store failed, or a peer of
   its own is lost) is no answer yet: that is a ``PeerError``, and calling again lets it try again.
 * The run is nobody's child: a caller who is lost leaves it running.
+* A call that was aborted begins no run, even if it arrives behind its abort: it ends as if it had been aborted then.
 * What is refused is a ``PeerError``; no call is ever answered with the result of another one.
 """
 
@@ -16,12 +17,20 @@ from typing import Any, Final
 
 import attrs
 import msgspec
+import trio
 
-from blazen_trio.core.errors import PeerError, RunExistsError, WorkflowError
+from blazen_trio.core.errors import (
+    PeerError,
+    RunExistsError,
+    RunNotFoundError,
+    WorkflowAbortedError,
+    WorkflowError,
+)
 from blazen_trio.core.events import Event
 from blazen_trio.engine.engine import Engine
 from blazen_trio.engine.handle import EngineRun
 from blazen_trio.engine.kept_refs import CALL
+from blazen_trio.peers import ABORT_S
 from blazen_trio.run import WorkflowResult
 from blazen_trio.snapshot.format import USER
 from blazen_trio.step_registry import StepRegistry
@@ -29,6 +38,8 @@ from blazen_trio.workflow import Workflow
 
 MADE_MAX: Final = 1_000
 """So many workflows an engine may have and make another one for a call: names come from outside, and each stays."""
+
+UNBEGUN: Final = "it was aborted before it began"
 
 
 async def run_call(
@@ -43,6 +54,7 @@ async def run_call(
         EncodeError: the event or the metadata cannot be saved.
         PeerError: no such workflow here, or the id is that of another call or run.
         StoreError: the store fails, or the engine is closed.
+        WorkflowAbortedError: ``abort_call`` came before the call.
         WorkflowError: what the run ended with.
     """
     return await end_call(engine, await begin_call(engine, workflow_name, event, call_id, metadata))
@@ -59,10 +71,34 @@ async def begin_call(
         raise _refusal(engine, _unknown(engine, workflow_name), call_id)
     workflow = engine.workflow(workflow_name)
     mark = _mark(workflow, event)
+    if call_id in engine.aborted_calls:
+        return await _begun_before(engine, workflow_name, call_id, mark)
     try:
-        return await engine.start(workflow_name, event, call_id, metadata={**(metadata or {}), CALL: mark})
+        run = await engine.start(workflow_name, event, call_id, metadata={**(metadata or {}), CALL: mark})
     except RunExistsError:
         return await _attached(engine, workflow_name, call_id, mark)
+    if call_id in engine.aborted_calls:  # meanwhile, and that abort may have found nothing
+        with trio.move_on_after(ABORT_S, shield=True):
+            await engine.abort(call_id, UNBEGUN)
+    return run
+
+
+async def _begun_before(engine: Engine, workflow_name: str, call_id: str, mark: str) -> EngineRun:
+    """The run of a call that shall not begin any more, if it has; raises ``WorkflowAbortedError`` if not."""
+    try:
+        return await _attached(engine, workflow_name, call_id, mark)
+    except RunNotFoundError:
+        raise WorkflowAbortedError(UNBEGUN, call_id) from None
+
+
+async def abort_call(engine: Engine, call_id: str, reason: str | None = None) -> None:
+    """End the run of a call now, as ``Engine.abort`` ends any run; a checkpoint.
+
+    Raises:
+        RunNotFoundError: there is none, and a call with this id begins none any more, for an hour.
+    """
+    with engine.aborted_calls.aborting(call_id):
+        await engine.abort(call_id, reason)
 
 
 async def end_call(engine: Engine, run: EngineRun) -> WorkflowResult:

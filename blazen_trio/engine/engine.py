@@ -24,6 +24,7 @@ from blazen_trio.core.questions import is_same
 from blazen_trio.core.state import RunState, new_state
 from blazen_trio.core.status import RunStatus
 from blazen_trio.durable import Committer, Durability, DurableRunner
+from blazen_trio.engine.aborted_calls import AbortedCalls
 from blazen_trio.engine.handle import EngineRun
 from blazen_trio.engine.holding import HeldRun
 from blazen_trio.engine.infos import RunInfo, Seen, info_of, state_of, told
@@ -65,6 +66,7 @@ class Engine:
         owner: who it is in the store.
         in_memory: how many runs are in memory now.
         kept_refs: the session refs of finished calls of peers.
+        aborted_calls: calls of peers that were aborted before they began.
     """
 
     def __init__(self, store: Store, workflows: Iterable[Workflow], options: EngineOptions) -> None:
@@ -75,6 +77,7 @@ class Engine:
         self.owner: Owner = Owner.here(new_run_id())
         self.committer: Committer = Committer(store)
         self.kept_refs: KeptRefs = KeptRefs(self.node_id)
+        self.aborted_calls: AbortedCalls = AbortedCalls()
         self.nursery: trio.Nursery
         self.held: dict[str, HeldRun] = {}
         self.in_memory: int = 0
@@ -416,6 +419,7 @@ class Engine:
             **{name: sum(getattr(state, name) for state in loaded) + self._away[name] for name in _COUNTED},
             "running": sum(len(state.running) for state in loaded),
             "kept_refs": len(self.kept_refs),
+            "aborted_calls": len(self.aborted_calls),
             "stopped": sum(held.error is not None for held in self.held.values()),
             "store": self.store.statistics(),
         }

@@ -17,7 +17,7 @@ from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.errors import PeerError, WorkflowError
 from blazen_trio.core.events import Event
 from blazen_trio.engine import Engine
-from blazen_trio.engine.calls import begin_call, called_workflow, end_call
+from blazen_trio.engine.calls import abort_call, begin_call, called_workflow, end_call
 from blazen_trio.peers import SessionRefData
 from blazen_trio.run import WorkflowResult, result_of
 from blazen_trio.session_refs import RegistryKey
@@ -104,7 +104,7 @@ class LocalPeer:
     async def abort(self, run_id: str, reason: str | None = None) -> None:
         """End the run of a call; a checkpoint."""
         self.aborted.append(run_id)
-        await self._engine.abort(run_id, reason)
+        await abort_call(self._engine, run_id, reason)
 
     async def deref_session_ref(self, key: RegistryKey) -> SessionRefData:
         """An object that stayed there, as bytes. See ``Peer.deref_session_ref``."""

@@ -1,5 +1,8 @@
 """Calls as the server sees them: one run for each id, whoever asks again and whenever; refs stay until released."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any, final
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -10,6 +13,7 @@ from blazen_trio import (
     PeerError,
     RefLifetime,
     RegistryKey,
+    RunNotFoundError,
     RunStatus,
     SessionRefNotFoundError,
     SessionRefRegistry,
@@ -21,16 +25,31 @@ from blazen_trio import (
     StoreError,
     UnknownStepError,
     Workflow,
+    WorkflowAbortedError,
     open_engine,
     step,
 )
-from blazen_trio.engine.calls import begin_call, called_workflow, end_call, run_call
+from blazen_trio.engine.aborted_calls import ABORTED_S, AbortedCalls
+from blazen_trio.engine.calls import abort_call, begin_call, called_workflow, end_call, run_call
 from blazen_trio.engine.kept_refs import KEPT_S, KeptRefs
 from blazen_trio.stores import MemoryStore
+from blazen_trio.testing.stores import _Around
 from tests.engine.stories import sleeping
 from tests.peers.stories import Model, Work, crashing, doubling, until
 
 INPUT = StartEvent({"number": 4})
+
+
+@final
+class BreakingStore(_Around):
+    """A store that cannot be asked for a while."""
+
+    is_broken = False
+
+    async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        if self.is_broken:
+            raise StoreError("it cannot be asked")
+        return await call()
 
 
 async def test_a_call_is_a_run_under_its_id(autojump_clock: MockClock) -> None:
@@ -127,6 +146,91 @@ async def test_a_closed_engine_takes_no_calls(autojump_clock: MockClock) -> None
         pass
     with pytest.raises(StoreError):
         await run_call(engine, "doubling", INPUT, "call")
+
+
+# --- Aborts -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_call_that_was_aborted_before_it_came_begins_nothing(autojump_clock: MockClock) -> None:
+    work = Work()
+    async with open_engine(MemoryStore(), [doubling(work), sleeping]) as engine:
+        for _ in range(2):
+            with pytest.raises(RunNotFoundError):
+                await abort_call(engine, "call", "enough")
+        for _ in range(2):
+            with pytest.raises(WorkflowAbortedError, match="before it began") as caught:
+                await run_call(engine, "doubling", INPUT, "call")
+            assert caught.value.run_id == "call"
+        assert engine.statistics()["aborted_calls"] == 1
+        assert (work.begun, await engine.runs()) == ({}, [])
+        assert (await run_call(engine, "doubling", INPUT, "other")).result == {"number": 8}
+
+
+async def test_an_abort_that_found_its_run_is_in_the_run_and_nowhere_else(autojump_clock: MockClock) -> None:
+    store = MemoryStore()
+    for life in range(2):
+        async with open_engine(store, [doubling(Work(), seconds=5)]) as engine:
+            if not life:
+                await begin_call(engine, "doubling", INPUT, "call")
+                await abort_call(engine, "call", "enough")
+            with pytest.raises(WorkflowAbortedError, match="enough"):
+                await run_call(engine, "doubling", INPUT, "call")
+            assert engine.statistics()["aborted_calls"] == 0
+
+
+async def test_an_abort_concerns_calls_and_no_other_runs(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [doubling(Work())]) as engine:
+        with pytest.raises(RunNotFoundError):
+            await abort_call(engine, "mine")
+        run = await engine.start("doubling", {"number": 4}, "mine")
+        assert (await run.result()).result == {"number": 8}
+        with pytest.raises(PeerError, match="not called"):  # it is there, and tells for itself
+            await run_call(engine, "doubling", INPUT, "mine")
+
+
+async def test_an_abort_that_was_cancelled_or_failed_is_none(autojump_clock: MockClock) -> None:
+    work, store = Work(), BreakingStore(MemoryStore())
+    async with open_engine(store, [doubling(work)]) as engine:
+        store.is_broken = True
+        with pytest.raises(StoreError):
+            await abort_call(engine, "call")
+        store.is_broken = False
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await abort_call(engine, "call")
+        assert scope.cancelled_caught
+        assert (await run_call(engine, "doubling", INPUT, "call")).result == {"number": 8}
+
+
+async def test_an_aborts_memory_is_bounded_in_number_and_time() -> None:
+    now = 0.0
+    aborted = AbortedCalls(capacity=3, clock=lambda: now)
+
+    def abort(call_id: str) -> None:
+        with pytest.raises(RunNotFoundError), aborted.aborting(call_id):
+            raise RunNotFoundError(call_id)
+
+    for call_id in "abca":
+        abort(call_id)
+    assert [each in aborted for each in "abc"] == [True] * 3
+    abort("d")
+    assert [each in aborted for each in "abcd"] == [True, False, True, True]  # "a" was told again
+    now = ABORTED_S - 1
+    abort("e")
+    assert len(aborted) == 3
+    now = ABORTED_S + 1
+    assert [each in aborted for each in "abcde"] == [False] * 4 + [True]
+    assert len(aborted) == 1
+
+
+async def test_an_abort_counts_from_before_it_looks() -> None:
+    aborted = AbortedCalls(clock=lambda: 0.0)
+    with aborted.aborting("a"):
+        with aborted.aborting("a"):
+            assert "a" in aborted
+        assert "a" in aborted
+    assert "a" not in aborted
+    assert len(aborted) == 0
 
 
 # --- Refs -------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 * A line is cut after so many more bytes in a direction, also in the middle of a frame: then both ends know.
 * It is hushed: from now on it swallows what goes in a direction, and nobody is told.
 * Lines can also be cut before the message with a given number, counted over all of them and in both directions.
+* It is half open: what the client says is kept on the way and arrives later, though the client has gone long since.
 * It is stalled: the server's sends wait, and what the client says arrives.
 * The server can be closed and opened anew, on the same engine or on another one.
 """
@@ -33,6 +34,7 @@ class Line(trio.abc.Stream):
         self._on_message = on_message
         self._left: dict[Direction, float] = {"out": float("inf"), "in": float("inf")}
         self._hushed: set[Direction] = set()
+        self._kept: list[bytes] | None = None
         self._gate: trio.Event | None = None
         self._pump = far.send_stream.send_all_hook
         far.send_stream.send_all_hook = self._bring
@@ -61,6 +63,21 @@ class Line(trio.abc.Stream):
         """Swallow all that goes there."""
         self._hushed.add(direction)
 
+    def keep(self) -> None:
+        """From now on keep what the client says on the way."""
+        self._kept = []
+
+    def part(self) -> None:
+        """The client learns that the connection is lost; the server does not, and what was kept is still on its way."""
+        self._near.receive_stream.close()
+
+    async def arrive(self) -> None:
+        """What was kept arrives, and then the end."""
+        assert self._kept is not None
+        kept, self._kept = self._kept, None
+        await self._near.send_all(b"".join(kept))
+        await self._near.aclose()
+
     @property
     def is_stalled(self) -> bool:
         """Whether the server's sends wait."""
@@ -85,6 +102,10 @@ class Line(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
             return
         whole = bytes(data)
+        if self._kept is not None:
+            self._kept.append(whole)
+            await trio.lowlevel.checkpoint()
+            return
         part = whole[: int(min(len(whole), self._left["out"]))]
         self._left["out"] -= len(part)
         await self._near.send_all(part)
@@ -107,7 +128,10 @@ class Line(trio.abc.Stream):
 
     async def aclose(self) -> None:
         self.let_go()
-        await self._near.aclose()
+        if self._kept is None:
+            await self._near.aclose()
+        else:
+            await trio.lowlevel.checkpoint()
 
 
 @attrs.define(eq=False)

@@ -63,6 +63,10 @@ NONSENSE = {
     "10,000 types": ('{"type":"subscribe","id":7,"run_id":"r","types":' + json.dumps(["a"] * 10_000) + "}", 7),
     "received with an id": ('{"type":"received","id":7,"subscription":1,"seq":1}', 7),
     "received of a text": ('{"type":"received","subscription":1,"seq":"1"}', None),
+    "cancel of nothing": ('{"type":"cancel"}', None),
+    "cancel of a text": ('{"type":"cancel","id":"7"}', None),
+    "cancel of 0": ('{"type":"cancel","id":0}', None),
+    "cancel with more": ('{"type":"cancel","id":7,"run_id":"r"}', None),
     "metadata is a list": (
         '{"type":"start","id":7,"workflow":"asking","event":{"event_type":"StartEvent","data":{"data":1}},"metadata":[]}',
         7,

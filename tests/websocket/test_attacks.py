@@ -273,6 +273,22 @@ async def test_a_flood_of_received_is_nothing(autojump_clock):
         assert await is_served(other)
 
 
+async def test_a_flood_of_cancels_is_nothing(autojump_clock):
+    async with open_castle() as castle:
+        other, client = await witness(castle), await castle.guest()
+        for number in range(1, 2_001):
+            await client.say("result", id=number, run_id="witness")
+            await client.send(TEXT, b'{"type":"cancel","id":%d}' % number)
+        for _ in range(100):
+            await client.client.say(masked(TEXT, b'{"type":"cancel","id":9007199254740991}') * 100)
+            await trio.sleep(0.001)
+        for number in range(1, 2_001):
+            assert (await client.answered(number))["error"]["type"] == "RequestCancelledError"
+        assert len([each for each in client.said if each["type"] == "error"]) == 2_000
+        assert await is_served(other)
+        assert await is_served(client)
+
+
 async def test_who_waits_for_results_and_goes_leaves_nothing_and_the_run_goes_on(autojump_clock):
     async with open_castle() as castle:
         other = await witness(castle)

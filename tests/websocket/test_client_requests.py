@@ -21,7 +21,7 @@ from blazen_trio import (
     StopEvent,
     UnknownInputRequestError,
 )
-from blazen_trio.websocket.client.desk import UNKNOWN
+from blazen_trio.websocket.client.ledger import UNKNOWN
 from blazen_trio.websocket.client.link import CLOSED
 from blazen_trio.websocket.client.opening import dialled
 from blazen_trio.websocket.protocol import messages as said
@@ -174,27 +174,19 @@ async def test_errors_are_those_of_the_engine_and_each_waiter_gets_its_own(autoj
         assert len({id(each) for each in outcomes}) == 3
 
 
-async def test_what_is_asked_again_and_again_takes_one_place(autojump_clock: MockClock) -> None:
+async def test_who_does_not_wait_for_what_is_soon_answered_says_nothing_and_drops_the_answer(
+    autojump_clock: MockClock,
+) -> None:
     async with scene() as story:
         run = await story.run()
-        story.server.script = silent(said.Result)
-        for _ in range(20):
-            with trio.move_on_after(1):
-                await run.result()
-        assert len(story.heard(said.Result)) == 1
-        assert story.engine.statistics()["requests"] == 1
-
-
-async def test_cancelling_one_who_waits_leaves_the_others_and_drops_the_late_answer(autojump_clock: MockClock) -> None:
-    async with scene() as story:
-        run = await story.run()
-        story.server.script = silent(said.Pause)
+        story.server.script = silent(said.Resume)
         with trio.move_on_after(1):
-            await run.pause()
-        [asked] = story.heard(said.Pause)
+            await run.resume_in_place()
+        [asked] = story.heard(said.Resume)
         assert story.engine.statistics()["requests"] == 1
         await story.server.say(Ok(asked.id, story.model.run().view))
         assert (await story.engine.get("run")).run_id == "run"
+        assert story.heard(said.Cancel) == []
         assert story.engine.statistics()["requests"] == 0
         assert story.engine.statistics()["reconnects"] == 0
 

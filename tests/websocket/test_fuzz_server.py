@@ -47,6 +47,8 @@ def some_session(dice: random.Random) -> list[bytes]:
         lambda n: say("subscribe", id=n, run_id="stream", types=["Note"]),
         lambda n: say("unsubscribe", id=n, subscription=dice.randrange(1, 12)),
         lambda _: say("received", subscription=dice.randrange(1, 12), seq=dice.randrange(30)),
+        lambda _: say("cancel", id=dice.randrange(1, 16)),
+        lambda n: say("result", id=n, run_id="stream") + say("cancel", id=n),
         lambda n: say("get", id=n, run_id=run_id),
         lambda n: say("runs", id=n, limit=10),
         lambda n: say("result", id=n, run_id=run_id),

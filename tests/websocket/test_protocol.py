@@ -32,6 +32,7 @@ from blazen_trio.core.usage import TokenUsage
 from blazen_trio.websocket.protocol import (
     REQUESTS,
     Fault,
+    RequestCancelledError,
     encode,
     encode_item,
     events_message,
@@ -157,6 +158,13 @@ FAULTS = {
 }
 
 
+def test_a_cancel_that_makes_no_sense_is_no_answer_to_the_request_that_it_names():
+    fault = read_from_client('{"type":"cancel","id":7,"why":"late"}', bytes_max=BYTES_MAX)
+    assert isinstance(fault, Fault)
+    assert "unknown field `why`" in fault.problem
+    assert fault.request_id is None
+
+
 @pytest.mark.parametrize("given_text", FAULTS)
 def test_what_is_no_message_is_a_fault_that_says_why(given_text):
     fault = read_from_client(given_text, bytes_max=BYTES_MAX)
@@ -206,6 +214,7 @@ ERRORS = [
     WorkflowValidationError("w", ["first", "second"]),
     ProtocolError("no", "7"),
     PeerError("ws://x", "lost"),
+    RequestCancelledError(),
     ValueError("a value"),
     TypeError("a type"),
 ]

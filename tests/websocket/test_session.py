@@ -9,9 +9,9 @@ from trio.testing import MockClock
 from blazen_trio import open_engine
 from blazen_trio.stores import MemoryStore
 from blazen_trio.websocket.protocol import REQUESTS, read_from_server
-from blazen_trio.websocket.protocol.messages import Error
+from blazen_trio.websocket.protocol.messages import Call, Error, verb
 from blazen_trio.websocket.server.session import _VERBS, Session
-from blazen_trio.websocket.server.verbs import VERBS
+from blazen_trio.websocket.server.verbs import LONG_VERBS, VERBS
 from tests.websocket.fakes import FakeConnection, Refused, approving, asking, connected, new_tap, pouring, serving
 
 
@@ -31,7 +31,8 @@ async def test_the_greeting_says_what_a_client_must_know(autojump_clock: MockClo
 
 def test_every_request_that_there_is_has_somebody_who_does_it() -> None:
     own = {"subscribe", "unsubscribe", "call"}
-    assert {each.__struct_config__.tag for each in REQUESTS if each not in _VERBS} == own
+    assert {verb(each) for each in REQUESTS if each not in _VERBS and each not in LONG_VERBS} == own
+    assert {each for each in REQUESTS if each.is_long} == {*LONG_VERBS, Call}
 
 
 @pytest.mark.parametrize(

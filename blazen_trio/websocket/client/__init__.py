@@ -9,9 +9,14 @@ From the top down; a file imports only from those below it:
 ``subscription``  ``RemoteSubscription``: the stream of a run, one after another, however often the connection is lost
 ``answers``       what a server answers, as what users know of local runs
 ``link``          one connection after another: dials, speaks, loses patience
-``desk``          what is under way, and what has to be said: decided here, without waiting
+``desk``          what is said next, and what each message means: decided here, without waiting
+``readers``       all subscriptions: which to ask for, what the server is told of each
+``ledger``        all requests, each until its one outcome
+``places``        how many requests the server takes at once
+``patience``      who waits too long without a connection
 ``feeds``         one subscription: what came and was not taken yet, and whether anything is missing
 ``requests``      one request until its answer
+``violations``    what no server of ours says
 ``wire``          one connection: handshake, messages, keep-alive, close
 ``tap``           the bytes of one connection: counted, timed, each send with a deadline
 ``dialling``      a URL, and a stream to the server there

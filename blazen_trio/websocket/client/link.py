@@ -15,8 +15,9 @@ from wsproto.frame_protocol import CloseReason
 from blazen_trio.core.errors import PeerError, ProtocolError
 from blazen_trio.groups import alone
 from blazen_trio.websocket.client.backoff import STEADY_S, Backoff
-from blazen_trio.websocket.client.desk import Desk, ViolationError
+from blazen_trio.websocket.client.desk import Desk
 from blazen_trio.websocket.client.requests import Asked
+from blazen_trio.websocket.client.violations import ViolationError
 from blazen_trio.websocket.client.wire import Hello, LostError, Wire, open_wire
 from blazen_trio.websocket.protocol import Request
 

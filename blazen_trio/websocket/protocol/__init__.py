@@ -14,11 +14,13 @@ From the top down; a file imports only from those below it:
 
 * A message is one JSON object in one text frame. ``type`` says which it is; its other members are the fields of that
   class, no more and no less (those with a default may be left out).
-* A client sends requests, each with an ``id`` of its own choice, and gets exactly one answer: ``ok`` or ``error``.
+* A client sends requests, each with an ``id`` of its own choice, and gets exactly one answer: ``ok`` or ``error``; also
+  to one that it cancels.
 * What users put into events, answers and results is plain data as ``blazen_trio.codec`` makes it.
 """
 
 from blazen_trio.websocket.protocol.errors import ErrorView as ErrorView
+from blazen_trio.websocket.protocol.errors import RequestCancelledError as RequestCancelledError
 from blazen_trio.websocket.protocol.errors import read_error as read_error
 from blazen_trio.websocket.protocol.errors import write_error as write_error
 from blazen_trio.websocket.protocol.messages import REQUESTS as REQUESTS

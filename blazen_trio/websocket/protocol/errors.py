@@ -18,10 +18,21 @@ from blazen_trio.core import errors
 from blazen_trio.core.errors import WorkflowError, describe_exception
 from blazen_trio.websocket.protocol.fields import Exact, Name
 
+
+class RequestCancelledError(WorkflowError):
+    """The answer to a request whose client cancelled it."""
+
+    def __str__(self) -> str:
+        """Say who did not wait, and what goes on."""
+        return "the client cancelled this request; what it asked for may go on"
+
+
 _PYTHONS: Final[tuple[type[Exception], ...]] = (ValueError, TypeError, RuntimeError)
 
 _CLASSES: Final[dict[str, type[WorkflowError]]] = {
-    name: each for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, WorkflowError)
+    each.__name__: each
+    for each in (*vars(errors).values(), RequestCancelledError)
+    if isinstance(each, type) and issubclass(each, WorkflowError)
 }
 
 _SCALARS: Final = (str, int, float, bool, type(None))

@@ -1,7 +1,8 @@
 """Every message of ``blazen.v1``. A class is a message; its tag is the message's ``type``, its docstring says the rest.
 
 A request's ``is_repeatable`` says whether a client may send it again after its connection was lost, when nobody knows
-whether the first one arrived: the outcome is the same.
+whether the first one arrived: the outcome is the same. ``is_long`` says that its answer may take as long as a run; its
+client may ``Cancel`` the waiting, and nothing else: what a request does is done, whole.
 """
 
 from typing import Any, ClassVar, Final, TypeAlias
@@ -38,6 +39,7 @@ class Request(Exact, omit_defaults=True):
     """What a client asks for; ``id`` is its choice, unique among its requests that have no answer yet."""
 
     is_repeatable: ClassVar[bool] = True
+    is_long: ClassVar[bool] = False
     id: RequestId
 
 
@@ -92,6 +94,7 @@ class SendEvent(Request, tag="send_event"):
 class Pause(Request, tag="pause"):
     """Pause a run, and wait until none of its calls runs; gives a ``RunView``."""
 
+    is_long: ClassVar[bool] = True
     run_id: Name
     interrupt: bool = False
 
@@ -119,6 +122,7 @@ class Delete(Request, tag="delete"):
 class Result(Request, tag="result"):
     """Wait for the end of a run; gives a ``ResultView``, or the error that ended it."""
 
+    is_long: ClassVar[bool] = True
     run_id: Name
 
 
@@ -168,6 +172,7 @@ class Call(Request, tag="call"):
     the workflow's steps; a server that has no such workflow makes it of its registered steps.
     """
 
+    is_long: ClassVar[bool] = True
     call_id: Name
     workflow: Name
     steps: StepNames
@@ -192,6 +197,17 @@ class Received(Exact, tag="received"):
 
     subscription: RequestId
     seq: Seq
+
+
+class Cancel(Exact, tag="cancel"):
+    """No request: the client does not wait any more for the answer to its request with this ``id``.
+
+    It ends the waiting of a ``result``, ``pause`` or ``call``, and only that: a run is paused, a call's run begins and
+    goes on. The answer is a ``RequestCancelledError`` then, or the one that was there already. To any other request, to
+    one that is answered and to one that there never was it does nothing.
+    """
+
+    id: RequestId
 
 
 # --- What a server says -----------------------------------------------------------------------------------------------
@@ -265,13 +281,13 @@ REQUESTS: Final[tuple[type[Request], ...]] = (
 )
 """All requests."""
 
-FROM_CLIENT: Final[tuple[type[Any], ...]] = (*REQUESTS, Received)
+FROM_CLIENT: Final[tuple[type[Any], ...]] = (*REQUESTS, Received, Cancel)
 """All messages of a client."""
 
 FROM_SERVER: Final[tuple[type[Any], ...]] = (Welcome, Ok, Error, Events, Ended, Run)
 """All messages of a server."""
 
-ClientMessage: TypeAlias = Request | Received
+ClientMessage: TypeAlias = Request | Received | Cancel
 ServerMessage: TypeAlias = Welcome | Ok | Error | Events | Ended | Run
 Message: TypeAlias = ClientMessage | ServerMessage
 

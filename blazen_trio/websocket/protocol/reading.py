@@ -13,7 +13,7 @@ import msgspec
 
 from blazen_trio.codec import DecodeError, Plain, from_json
 from blazen_trio.websocket.protocol.fields import REQUEST_ID_MAX
-from blazen_trio.websocket.protocol.messages import FROM_CLIENT, FROM_SERVER, ClientMessage, ServerMessage, tag
+from blazen_trio.websocket.protocol.messages import FROM_CLIENT, FROM_SERVER, Cancel, ClientMessage, ServerMessage, tag
 
 FAULT_CHARS_MAX: Final = 500
 """Characters of a fault's text: it may repeat what was wrong, which may be long."""
@@ -23,7 +23,7 @@ _CUT: Final = "..."
 
 @attrs.frozen
 class Fault:
-    """A text that is no message: what is wrong, and the ``id`` that it bears, if one can be read."""
+    """A text that is no message: what is wrong, and the ``id`` of the request that it was to be, if one can be read."""
 
     problem: str
     request_id: int | None = None
@@ -57,6 +57,8 @@ def _read(text: str | bytes, bytes_max: int, kinds: _Kinds) -> object:
     if type(named) is not str or named not in kinds:
         shown = repr(named) if type(named) is str else type(named).__name__
         return Fault(_cut(f"unknown type {shown[:100]}; there are: {', '.join(sorted(kinds))}"), request_id)
+    if kinds[named] is Cancel:  # its id is that of another message, which has an answer of its own
+        request_id = None
     try:
         return msgspec.convert(plain, kinds[named], strict=True)
     except msgspec.ValidationError as error:

@@ -1,6 +1,7 @@
 """Runs for other servers, and the live objects that stay here with them.
 
-A connection that is lost leaves the run of a call running: only an ``abort`` ends it.
+A connection that is lost leaves the run of a call running, and so does a client that cancels its request: only an
+``abort`` ends it.
 """
 
 from collections.abc import Mapping

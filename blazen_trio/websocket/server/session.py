@@ -7,6 +7,8 @@ Rules of this file:
   connection is closed.
 * What may be big waits as a request, not as an answer: those requests are served one after another, and each answer is
   encoded when it is its turn to be sent. So a client that takes no answers costs one big one, not a hundred.
+* A client that cancels a long request ends the waiting, and is answered. What a request does is not cancelled, nor is
+  an answer that is there.
 * The id of a request is free again when its answer is on its way; a subscription's, when nothing more of it comes.
 * The end of the connection cancels what is under way. What was done until then stays.
 """
@@ -28,12 +30,14 @@ from blazen_trio.websocket.protocol import (
     Fault,
     Message,
     Request,
+    RequestCancelledError,
     encode,
     read_from_client,
     write_error,
 )
 from blazen_trio.websocket.protocol.messages import (
     Call,
+    Cancel,
     Ended,
     Error,
     History,
@@ -53,12 +57,14 @@ from blazen_trio.websocket.server.delivery import Delivery
 from blazen_trio.websocket.server.feeds import Condition, condition_of
 from blazen_trio.websocket.server.interfaces import ConnectionLike, ServerLike
 from blazen_trio.websocket.server.trouble import told_error
-from blazen_trio.websocket.server.verbs import VERBS, Later, Verb
+from blazen_trio.websocket.server.verbs import LONG_VERBS, VERBS, Later, Verb
 
 _BULKY: Final = (History, Runs, Snapshot)
 """Requests whose answers may be big, and that wait for nothing but the store."""
 
 _VERBS: Final[Mapping[type[Request], Verb]] = {**VERBS, **CALLS}
+
+_CANCELLED: Final = RequestCancelledError()
 
 
 class Session:
@@ -76,6 +82,7 @@ class Session:
         self._limits = server.limits
         self._ids: set[int] = set()
         self._beginning: dict[int, tuple[str, trio.Event]] = {}  # calls whose run is not durable yet, with its id
+        self._waits: dict[int, trio.CancelScope] = {}  # of long requests: what ends the waiting
         self._told: dict[str, Condition] = {}
         self._bulk, self._turn = trio.Lock(), trio.Lock()
         self._tasks = self._faults = 0
@@ -101,6 +108,9 @@ class Session:
             await self._fault(message.problem, message.request_id)
         elif isinstance(message, Received):
             await self._received(message)
+        elif isinstance(message, Cancel):
+            self._cancel(message.id)
+            await checkpoint()
         elif message.id in self._ids:
             await self._fault(f"the request {message.id} has no answer yet; take another id", None)
         elif problem := self._excess(message):
@@ -147,7 +157,14 @@ class Session:
         else:
             if isinstance(request, Call):
                 self._beginning[request.id] = request.call_id, trio.Event()
+            if request.is_long:
+                self._waits[request.id] = trio.CancelScope()
             self._connection.nursery.start_soon(self._serve, request)
+
+    def _cancel(self, request_id: int) -> None:
+        """The client does not wait any more; of what is no long request that is nothing."""
+        if request_id in self._waits:
+            self._waits[request_id].cancel()
 
     async def _received(self, message: Received) -> None:
         delivery = self.subscriptions.get(message.subscription)
@@ -177,6 +194,7 @@ class Session:
             async with self._bulk if isinstance(request, _BULKY) else nullcontext():
                 outcome = await self._outcome(request)
                 self._has_begun(request)  # or never will
+                self._waits.pop(request.id, None)
                 await self._answer(request, outcome)
         finally:
             self._tasks -= 1
@@ -188,16 +206,26 @@ class Session:
             await self._wait_begun(getattr(request, "run_id", None))
             if isinstance(request, Unsubscribe):
                 return await self._unsubscribe(request)
-            if isinstance(request, Call):
-                return await self._call(request)
+            if request.is_long:
+                return await self._long_outcome(request, self._waits[request.id])
             return await _VERBS[type(request)](self._server, self._caller, request)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is one answer
             return error
 
-    async def _call(self, request: Call) -> ResultView:
+    async def _long_outcome(self, request: Request, wait: trio.CancelScope) -> object:
+        outcome: object
+        if isinstance(request, Call):
+            outcome = await self._call(request, wait)
+        else:
+            outcome = await LONG_VERBS[type(request)](self._server, request, wait)
+        return _CANCELLED if wait.cancelled_caught else outcome
+
+    async def _call(self, request: Call, wait: trio.CancelScope) -> ResultView | None:
         run = await begin(self._server, request)
         self._has_begun(request)
-        return await end(self._server, run)
+        with wait:
+            return await end(self._server, run)
+        return None
 
     async def _wait_begun(self, run_id: str | None) -> None:
         """An abort may be right behind the call: then there is a run to abort; a checkpoint if it is."""

@@ -5,6 +5,8 @@ Rules of this file:
 * That it is allowed was asked before; only a list has to be looked through run by run.
 * What clients send into a run is read by the codec of its workflow, and only what may come from outside.
 * Errors of the engine are the client's answer as they are; ``ProtocolError`` says what the client did wrong.
+* What may wait for long does so in the scope that it is given, which its client may cancel: all that it does is done
+  before anything in there is waited for.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,12 +15,14 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 import msgspec
+import trio
 from trio.lowlevel import checkpoint
 
 from blazen_trio.codec import Codec, DecodeError
 from blazen_trio.core.errors import ProtocolError
 from blazen_trio.core.events import Event, StartEvent, is_external
 from blazen_trio.engine import RunInfo, info_of
+from blazen_trio.engine.calls import abort_call
 from blazen_trio.websocket.protocol import Request, messages
 from blazen_trio.websocket.protocol.fields import EventData, PlainData
 from blazen_trio.websocket.protocol.views import HistoryView, InfoView, ResultView, RunView, WorkflowView
@@ -38,6 +42,9 @@ RUNS_LOOKED_AT_MAX: Final = 10_000
 """Runs that one list looks at for those that its reader may see."""
 
 Verb: TypeAlias = Callable[[ServerLike, Caller, Any], Awaitable[object]]
+
+LongVerb: TypeAlias = Callable[[ServerLike, Any, trio.CancelScope], Awaitable[object]]
+"""A verb whose waiting ends when the scope is cancelled; what it gives then is not used."""
 
 
 @attrs.frozen
@@ -103,9 +110,10 @@ async def info(server: ServerLike, _caller: Caller, request: messages.Info) -> I
     return info_view(info_of(await server.engine.store.info(request.run_id)))
 
 
-async def result(server: ServerLike, _caller: Caller, request: messages.Result) -> Later:
+async def result(server: ServerLike, request: messages.Result, wait: trio.CancelScope) -> Later:
     """Wait for the end of a run."""
-    await (await server.engine.get(request.run_id)).result()
+    with wait:
+        await (await server.engine.get(request.run_id)).result()
     return Later(partial(_result, server, request.run_id))
 
 
@@ -146,9 +154,14 @@ async def send_event(server: ServerLike, _caller: Caller, request: messages.Send
     return await _view(server, request.run_id)
 
 
-async def pause(server: ServerLike, _caller: Caller, request: messages.Pause) -> RunView:
-    """Pause a run."""
-    await server.engine.pause(request.run_id, interrupt=request.interrupt)
+async def pause(server: ServerLike, request: messages.Pause, wait: trio.CancelScope) -> RunView:
+    """Pause a run: it is stopped at once, whatever becomes of the waiting; of another engine that is only asked."""
+    async with server.engine.using(request.run_id, "pause") as run:
+        if run is None:
+            await server.engine.pause(request.run_id, interrupt=request.interrupt)
+        else:
+            with wait:
+                await run.pause(interrupt=request.interrupt)
     return await _view(server, request.run_id)
 
 
@@ -159,8 +172,8 @@ async def resume(server: ServerLike, _caller: Caller, request: messages.Resume) 
 
 
 async def abort(server: ServerLike, _caller: Caller, request: messages.Abort) -> RunView:
-    """End a run now."""
-    await server.engine.abort(request.run_id, request.reason)
+    """End a run now; if it is that of a call which is still on its way, it never begins."""
+    await abort_call(server.engine, request.run_id, request.reason)
     return await _view(server, request.run_id)
 
 
@@ -213,14 +226,15 @@ VERBS: Final[Mapping[type[Request], Verb]] = {
     messages.Info: info,
     messages.RespondToInput: respond_to_input,
     messages.SendEvent: send_event,
-    messages.Pause: pause,
     messages.Resume: resume,
     messages.Abort: abort,
     messages.Delete: delete,
-    messages.Result: result,
     messages.Snapshot: snapshot,
     messages.History: history,
     messages.Statistics: statistics,
     messages.Workflows: workflows,
 }
-"""All that is asked of the engine; subscriptions are the session's own."""
+"""All that is asked of the engine and soon answered; subscriptions are the session's own."""
+
+LONG_VERBS: Final[Mapping[type[Request], LongVerb]] = {messages.Pause: pause, messages.Result: result}
+"""What may wait for long; a ``Call`` has two halves, and so the session's own way."""
