@@ -39,6 +39,8 @@ READER_SLICE_S: Final = 0.001
 """So long may a reader that finds everything ready go on before other tasks get their turn. The engine's slice is as
 long: with a shorter one, a reader that does nothing but read would fall behind a run that does nothing but publish."""
 
+IN_USE: Final = "this subscription is being read by another task; subscribe once for each reader"
+
 _NEVER: Final = sys.maxsize
 
 EventTypes: TypeAlias = type[Event] | Iterable[type[Event]]
@@ -455,9 +457,7 @@ class EventSubscription(trio.abc.ReceiveChannel[Event]):
         if self._closed:
             raise trio.ClosedResourceError
         if self._busy:
-            raise trio.BusyResourceError(
-                "this subscription is being read by another task; subscribe once for each reader"
-            )
+            raise trio.BusyResourceError(IN_USE)
 
 
 @attrs.define(eq=False, repr=False)

@@ -22,7 +22,7 @@ from blazen_trio.core.events import Event
 from blazen_trio.core.publication import MissedEvents, Publication, StreamItem
 from blazen_trio.durable.items import ItemCodec
 from blazen_trio.engine.holding import HeldRun
-from blazen_trio.stream import EventSubscription, EventTypes, checked_position, checked_types
+from blazen_trio.stream import IN_USE, EventSubscription, EventTypes, checked_position, checked_types
 
 if TYPE_CHECKING:
     from blazen_trio.engine.engine import Engine
@@ -48,7 +48,7 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
         self._lossless = lossless
         self._items: deque[StreamItem] = deque()
         self._live: EventSubscription | None = None
-        self._is_closed = False
+        self._is_closed = self._is_used = False
         self.position: int = checked_position(after)
         held = engine.held.get(run.run_id)
         if held is not None and held.runner is not None:
@@ -65,11 +65,17 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
         return (await self._receive_record()).envelope()
 
     async def _receive_record(self) -> Publication:
-        while True:
-            record = await self._next()
-            self.position = record.seq
-            if self._types is None or isinstance(record.event, self._types):
-                return record
+        if self._is_used:
+            raise trio.BusyResourceError(IN_USE)
+        self._is_used = True
+        try:
+            while True:
+                record = await self._next()
+                self.position = record.seq
+                if self._types is None or isinstance(record.event, self._types):
+                    return record
+        finally:
+            self._is_used = False
 
     async def receive_records(self, count: int) -> list[Publication]:
         """The records of the next events: what is there, from one to ``count``; a checkpoint.

@@ -106,6 +106,18 @@ async def test_items_come_in_batches_as_they_come_one_by_one(autojump_clock: Moc
                 await several.receive_records(1)
 
 
+async def test_a_subscription_is_for_one_task_at_a_time(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), [writing(10)]) as engine:
+        run = await engine.start("writing", {"count": 5, "every_s": 0.1})
+        async with run.stream_events() as events, trio.open_nursery() as nursery:
+            nursery.start_soon(events.receive)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError, match="subscribe once for each reader"):
+                await events.receive()
+            with pytest.raises(trio.BusyResourceError):
+                await events.receive_records(1)
+
+
 @final
 class LateStore(_Around):
     """A store that answers with what it has a while after it was asked for a stream."""
