@@ -7,8 +7,7 @@ import trio
 from rich.console import Console
 from trio.testing import MockClock
 
-from blazen_trio import InputRequestEvent, RunStatus
-from blazen_trio.block import WorkflowRun
+from blazen_trio import InputRequestEvent, RunStatus, WorkflowRun
 from blazen_trio.cli.following import Audience, follow
 from blazen_trio.cli.view import PlainView, View
 from tests.cli.workflows_for_tests import asking
