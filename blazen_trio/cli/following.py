@@ -110,12 +110,11 @@ async def _watch(run: Run, audience: Audience, after: int) -> tuple[InputRequest
     try:
         async with run.stream_events(after) as events, trio.open_nursery() as nursery:
             nursery.start_soon(_answer_questions, run, rings, audience, unanswered)
-            nursery.start_soon(_give_up_waiting, run, unanswered, nursery.cancel_scope)
+            nursery.start_soon(_look_again, run, bell, unanswered, nursery.cancel_scope)
             async for event in events:
                 audience.view.show(event)
                 if isinstance(event, (InputRequestEvent, StreamGap)):  # in a gap there may have been questions
-                    with contextlib.suppress(trio.WouldBlock):  # it rings already
-                        bell.send_nowait(None)
+                    _ring(bell)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise alone(group) from None
@@ -143,10 +142,20 @@ async def _respond(run: Run, question: InputRequestEvent, answer: object) -> boo
     return True
 
 
-async def _give_up_waiting(run: Run, unanswered: set[str], scope: trio.CancelScope) -> None:
-    while not _waits_in_vain(run, unanswered):  # noqa: ASYNC110 - STATUS_POLL_S says why
+async def _look_again(
+    run: Run, bell: trio.MemorySendChannel[None], unanswered: set[str], scope: trio.CancelScope
+) -> None:
+    """Give up a run that waits in vain; ring for what a run far away was not known to ask when its event came."""
+    while not _waits_in_vain(run, unanswered):
         await trio.sleep(STATUS_POLL_S)
+        if any(each.request_id not in unanswered for each in run.pending_inputs):
+            _ring(bell)
     scope.cancel()
+
+
+def _ring(bell: trio.MemorySendChannel[None]) -> None:
+    with contextlib.suppress(trio.WouldBlock):  # it rings already
+        bell.send_nowait(None)
 
 
 def _waits_in_vain(run: Run, unanswered: set[str]) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
@@ -12,6 +11,7 @@ from blazen_trio import Edge, Node, WorkflowDescription
 from blazen_trio.cli import main
 from blazen_trio.cli.drawing import to_svg
 from blazen_trio.demo import audit
+from tests.budget import soon
 
 HERE = "tests.cli.workflows_for_tests"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -95,10 +95,9 @@ def test_a_workflow_of_thousands_of_steps_is_drawn_soon():
     names = [str(number) for number in range(3_000)]
     edges = [Edge(one, other, "E") for one, other in pairwise(names)]
 
-    begun = time.process_time()
-    svg = to_svg(graph_of(*names, edges=edges))
+    with soon():
+        svg = to_svg(graph_of(*names, edges=edges))
 
-    assert time.process_time() - begun < 5
     assert len(boxes_in(svg)) == 3_000
 
 

@@ -5,7 +5,7 @@ That it takes nothing for a bug which is none is seen in ``tests/kit``: there al
 
 import pytest
 
-from tests.snapshots.planted_bugs import BUGS, NOTHING, look
+from tests.snapshots.planted_bugs import APT, BUGS, NOTHING, look
 
 
 @pytest.mark.parametrize("name", [name for name in BUGS if name != NOTHING])
@@ -20,3 +20,4 @@ def test_nothing_is_found_where_nothing_is_planted() -> None:
 
 def test_there_are_bugs_of_all_kinds() -> None:
     assert len(BUGS) > 30
+    assert set(APT) < set(BUGS)

@@ -17,7 +17,7 @@ from trio.lowlevel import current_statistics
 
 from blazen_trio import Context, Engine, Event, StartEvent, StopEvent, StreamGap, Workflow, open_engine, step
 from blazen_trio.stores import MemoryStore
-from blazen_trio.websocket import RemoteEngine, WebsocketServer, open_websocket_server
+from blazen_trio.websocket import RemoteEngine, WebsocketLimits, WebsocketServer, open_websocket_server
 from blazen_trio.websocket.client.opening import dialled
 
 CLIENTS = 200
@@ -135,7 +135,11 @@ def files_open() -> int:
 
 @pytest.mark.slow
 async def test_nothing_is_lost_or_doubled_and_nothing_is_left() -> None:
-    async with open_engine(MemoryStore(), [ticking]) as engine, open_websocket_server(engine, port=0) as server:
+    limits = WebsocketLimits(handshake=60.0)  # on a busy machine 200 clients at once may have to wait for seconds
+    async with (
+        open_engine(MemoryStore(), [ticking]) as engine,
+        open_websocket_server(engine, port=0, limits=limits) as server,
+    ):
         await trio.sleep(0.1)  # all that is there without clients has begun
         tasks, files = current_statistics().tasks_living, files_open()
         await soak(engine, server, 3)  # what is made once is made now
