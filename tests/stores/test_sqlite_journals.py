@@ -53,18 +53,50 @@ async def test_runs_that_take_turns_read_their_own_entries_in_order(path):
             assert list((await store.read(run_id)).entries) == expected
 
 
-async def test_a_base_takes_the_place_of_every_row_and_of_no_other_run(path):
+async def test_folded_rows_stay_until_their_run_is_folded_again(path):
     async with SqliteStore(path) as store:
         fence = await three_entries(store, "run")
         await three_entries(store, "another")
         await write(store, "run", fence, snapshot=b"base")
-        assert rows_of(path, "run") == 0
-        assert rows_of(path, "another") == 3
+        assert (await store.read("run")).entries == ()
+        assert rows_of(path, "run") == 3
 
-        await write(store, "run", fence, b"after")
+        await write(store, "run", fence, b"after", b"and after")
+        await write(store, "run", fence, snapshot=b"base 2")
+        assert (rows_of(path, "run"), rows_of(path, "another")) == (0, 3)
+
+        await write(store, "run", fence, b"on it goes")
         run = await store.read("run")
-        assert (run.snapshot, run.entries) == (b"base", (b"after",))
+        assert (run.snapshot, run.entries) == (b"base 2", (b"on it goes",))
         assert len((await store.read("another")).entries) == 3
+
+
+async def test_folded_rows_of_many_runs_go_at_once_and_what_came_after_them_stays(path):
+    runs = [f"run-{number:02}" for number in range(16)]
+    async with SqliteStore(path) as store:
+        fences = {run_id: await three_entries(store, run_id) for run_id in runs}
+        for run_id in runs[:-1]:
+            await write(store, run_id, fences[run_id], snapshot=b"base")
+            await write(store, run_id, fences[run_id], b"after", b"and after")
+        assert rows_of(path) == 3 * 16 + 15
+
+    async with SqliteStore(path) as store:
+        await write(store, runs[-1], fences[runs[-1]], snapshot=b"base")
+        assert rows_of(path) == 15, "all that were folded are gone"
+        for run_id in runs[:-1]:
+            await write(store, run_id, fences[run_id], b"on it goes")
+            assert (await store.read(run_id)).entries == (b"after", b"and after", b"on it goes")
+        assert (await store.read(runs[-1])).entries == ()
+
+
+async def test_folded_rows_of_a_run_that_is_deleted_go_with_it(path):
+    async with SqliteStore(path) as store:
+        fence = await three_entries(store, "run")
+        await write(store, "run", fence, snapshot=b"base")
+        await write(store, "run", fence, b"after", release=True)
+        assert rows_of(path) == 4
+        await store.delete("run")
+    assert rows_of(path) == 0
 
 
 async def test_a_whole_journal_is_dropped_without_a_look_at_those_of_others(path):
@@ -72,9 +104,14 @@ async def test_a_whole_journal_is_dropped_without_a_look_at_those_of_others(path
         await three_entries(store, "run")
         await three_entries(store, "another")
     seen: list[str] = []
+
+    def see(_cursor: object, statement: str, _bindings: object) -> bool:
+        seen.append(statement)
+        return True
+
     with opened(path) as connection:
         place = find_place(connection, find_run(connection, "run"))
-        connection.exec_trace = lambda _cursor, statement, _bindings: seen.append(statement) is None
+        connection.exec_trace = see
         journals.drop_entries(connection, place)
     assert seen == [DROP_JOURNAL]
     assert (rows_of(path, "run"), rows_of(path, "another")) == (0, 3)
@@ -160,8 +197,22 @@ async def test_rows_that_damage_has_cut_off_go_with_the_others(path):
         change(path, "DELETE FROM journal WHERE run = 1 AND number = 2")
         await write(store, "run", fence, snapshot=b"base")
         await write(store, "run", fence, b"after")
-        assert (await store.read("run")).entries == (b"after",)
+        await write(store, "run", fence, snapshot=b"base 2")
+        await write(store, "run", fence, b"on it goes")
+        assert (await store.read("run")).entries == (b"on it goes",)
         assert (rows_of(path, "run"), rows_of(path, "another")) == (1, 3)
+
+
+async def test_a_damaged_place_keeps_its_rows_and_those_of_others_go(path):
+    async with SqliteStore(path) as store:
+        for run_id in ("run", "another"):
+            fence = await three_entries(store, run_id)
+            await write(store, run_id, fence, snapshot=b"base")
+        change(path, "UPDATE places SET first_entry = 3 WHERE run = 1")
+        await write(store, "another", fence, snapshot=b"base 2")
+        assert (rows_of(path, "run"), rows_of(path, "another")) == (3, 0)
+        with pytest.raises(StoreCorruptError, match="'run'"):
+            await store.read("run")
 
 
 @pytest.mark.parametrize("damage", ["DELETE FROM places WHERE run = 1", "UPDATE places SET last_row = 2 WHERE run = 1"])
@@ -182,6 +233,7 @@ async def test_a_row_with_an_id_beyond_all_is_an_error_and_not_the_end_of_the_wr
         change(path, "UPDATE journal SET id = 0x7fffffffffffffff WHERE number = 1")
         (error,) = await store.write([RunWrite("run", fence, [b"lost"])])
         assert isinstance(error, StoreCorruptError)
-        await write(store, "run", fence, snapshot=b"base")
+        for _ in range(2):  # with the second one the rows go
+            await write(store, "run", fence, snapshot=b"base")
         await write(store, "run", fence, b"after")
         assert (await store.read("run")).entries == (b"after",)

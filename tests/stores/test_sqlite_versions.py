@@ -52,6 +52,7 @@ async def test_a_file_of_version_1_goes_on(path):
         assert (await store.read("young")).entries == (*written("young", 1, 2, 3, 4), *more)
         fence = (await store.info("folded")).fence
         await write(store, "folded", fence, snapshot=b"folded again")
+        await write(store, "folded", fence, snapshot=b"and again")
         assert (await store.read("folded")).entries == ()
         await store.delete("ended")
     with opened(path) as connection:

@@ -4,7 +4,6 @@ A function looks first and writes then: what it refuses has left no trace.
 """
 
 from collections.abc import Sequence
-from copy import copy
 from operator import itemgetter
 from typing import Final
 
@@ -13,6 +12,7 @@ import attrs
 from blazen_trio.abc import NewRun, Owner, RunWrite
 from blazen_trio.core.errors import RunExistsError, RunLockedError, RunNotFoundError, StoreCorruptError, StoreError
 from blazen_trio.stores.sqlite.journals import drop_entries, drop_strays
+from blazen_trio.stores.sqlite.litter import sweep_if_due
 from blazen_trio.stores.sqlite.lookups import find_place, find_run
 from blazen_trio.stores.sqlite.rows import Place, RunRow, journal_row, snapshot_crc, stream_row
 from blazen_trio.stores.sqlite.session import Known, Session
@@ -79,7 +79,7 @@ class Batch:
         self._entries: list[Columns] = []
         self._items: list[Columns] = []
         self._snapshots: list[Columns] = []
-        self._folded: list[Place] = []
+        self._sweeps = False
         self._trimmed: list[Columns] = []
         self._touched: dict[str, Known] = {}
         self._changed: dict[str, Known] = {}
@@ -124,9 +124,8 @@ class Batch:
         if write.snapshot is not None:
             place.snapshot_crc = snapshot_crc(write.run_id, write.snapshot)
             self._snapshots.append((place.run, write.snapshot))
-            if place.last_row:
-                self._folded.append(copy(place))
-            place.first_entry, place.last_row = place.next_entry, 0
+            self._sweeps |= place.kept_from < place.first_entry  # folded before, and not swept since
+            place.first_entry = place.next_entry
         elif write.entries:
             row = self._session.next_row()
             self._entries.append(journal_row(row, place, write.run_id, write.entries))
@@ -142,7 +141,7 @@ class Batch:
             self._trimmed.append((place.run, place.stream_floor))
 
     def carry_out(self) -> None:
-        """Write all that was taken in. What was folded or trimmed goes last: it may have come with this batch.
+        """Write all that was taken in. What was trimmed goes last: it may have come with this batch.
 
         In the order of their first columns: neighbours in a table are then written one after the other.
         """
@@ -156,8 +155,8 @@ class Batch:
             if rows:
                 rows.sort(key=itemgetter(0))
                 self._session.many(statement, rows)
-        for place in self._folded:
-            drop_entries(self._session.connection, place)
+        if self._snapshots:
+            sweep_if_due(self._session, now=self._sweeps)
         for known in self._changed.values():
             self._session.put_run(known.row)
 

@@ -8,14 +8,14 @@ import apsw
 
 from blazen_trio.stores.sqlite.rows import Place, damaged, entries_of
 from blazen_trio.stores.sqlite.sql import rows
-from blazen_trio.stores.sqlite.statements import DROP_JOURNAL, DROP_STRAYS, GET_JOURNAL
+from blazen_trio.stores.sqlite.statements import DROP_JOURNAL, DROP_STRAYS, GET_JOURNAL, GET_ROWS
 
 
 def read_entries(connection: apsw.Connection, run_id: str, place: Place) -> tuple[bytes, ...]:
     """The entries from first to next, without a hole; raises ``StoreCorruptError``."""
     found: list[tuple[bytes, ...]] = []
     following = place.next_entry
-    for columns in rows(connection, GET_JOURNAL, place.last_row, place.run):
+    for columns in rows(connection, GET_JOURNAL, place.last_row, place.run, place.first_entry):
         entries = entries_of(run_id, columns)
         number: int = columns[0]
         if number + len(entries) != following:
@@ -28,10 +28,19 @@ def read_entries(connection: apsw.Connection, run_id: str, place: Place) -> tupl
 
 
 def drop_entries(connection: apsw.Connection, place: Place) -> None:
-    """Drop the rows of all entries from first to next."""
+    """Drop all rows of a run."""
     dropped = rows(connection, DROP_JOURNAL, place.last_row, place.run)
-    if place.first_entry < place.next_entry and (place.first_entry,) not in dropped:
+    if place.last_row and (place.kept_from,) not in dropped:
         drop_strays(connection, place.run, place.next_entry)
+
+
+def folded_rows(connection: apsw.Connection, place: Place) -> list[int]:
+    """The ids of the rows before the first entry: they are in the snapshot. If damage hides some, drops all of them."""
+    found = rows(connection, GET_ROWS, place.last_row, place.run)
+    if all(number != place.kept_from for _, number in found):
+        drop_strays(connection, place.run, place.first_entry)
+        return []
+    return [row for row, number in found if number < place.first_entry]
 
 
 def drop_strays(connection: apsw.Connection, run: int, before: int) -> None:

@@ -34,7 +34,7 @@ def _journal_crc_2(run_id: str, number: Any, previous: int, entries: Any, crc: i
 def _place_crc_2(run_id: str, *columns: Any) -> int:
     """The checksum of a place that names the last row of the journal, from that of one which did not."""
     *fields, crc = columns
-    before = checksum("place", run_id, [*fields[:3], *fields[4:]])
+    before = checksum("place", run_id, [*fields[:3], *fields[5:]])
     return int(checksum("place", run_id, fields) ^ before ^ crc)
 
 

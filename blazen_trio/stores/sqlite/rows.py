@@ -142,13 +142,14 @@ class OwnerRow:
 class Place:
     """A row of ``places``: what there must be of a run.
 
-    Its entries are those from first to (not with) next; the last of the rows that hold them is 0 if there is none. It
-    can be changed, as it is at every write, and that is cheaper.
+    Its entries are those from first to (not with) next. Rows are there from the entry ``kept_from`` on, and the last of
+    them is 0 if there is none. It can be changed, as it is at every write, and that is cheaper.
     """
 
     run: int
     first_entry: int = 1
     next_entry: int = 1
+    kept_from: int = 1
     last_row: int = 0
     stream_floor: int = 0
     stream_last: int = 0

@@ -7,6 +7,8 @@
 * ``journal`` and ``stream`` hold one row for each write, with all of it, and grow at their end. The journal has no
   index: each row names the row before it (``previous``, 0 for none), and the run's place names the last (``last_row``).
   So a commit of 100 runs writes some 8 pages; an index, or a table keyed by run, would be one more for each run.
+  Rows before ``first_entry`` that were folded into a snapshot may stay for a while, from ``kept_from`` on (see
+  ``litter``); the index ``littered`` finds such runs.
 * Each row carries a ``crc`` (see ``rows``).
 * The partial indexes ``free``, ``due``, ``held`` and ``ended`` are those of sweeps; runs that wait cost nothing.
 """
@@ -81,12 +83,13 @@ FROM (SELECT *, lag(id, 1, 0) OVER (PARTITION BY run ORDER BY number) AS previou
 JOIN runs USING (run) ORDER BY id;
 
 CREATE TABLE places_2 (
-    run INTEGER PRIMARY KEY, first_entry INTEGER NOT NULL, next_entry INTEGER NOT NULL, last_row INTEGER NOT NULL,
-    stream_floor INTEGER NOT NULL, stream_last INTEGER NOT NULL, snapshot_crc INTEGER, crc INTEGER NOT NULL
+    run INTEGER PRIMARY KEY, first_entry INTEGER NOT NULL, next_entry INTEGER NOT NULL, kept_from INTEGER NOT NULL,
+    last_row INTEGER NOT NULL, stream_floor INTEGER NOT NULL, stream_last INTEGER NOT NULL, snapshot_crc INTEGER,
+    crc INTEGER NOT NULL
 ) STRICT;
 INSERT INTO places_2
-SELECT run, first_entry, next_entry, last_row, stream_floor, stream_last, snapshot_crc, place_crc_2(
-    run_id, run, first_entry, next_entry, last_row, stream_floor, stream_last, snapshot_crc, old.crc
+SELECT run, first_entry, next_entry, first_entry, last_row, stream_floor, stream_last, snapshot_crc, place_crc_2(
+    run_id, run, first_entry, next_entry, first_entry, last_row, stream_floor, stream_last, snapshot_crc, old.crc
 )
 FROM (
     SELECT *, coalesce(
@@ -99,6 +102,7 @@ DROP TABLE journal;
 DROP TABLE places;
 ALTER TABLE journal_2 RENAME TO journal;
 ALTER TABLE places_2 RENAME TO places;
+CREATE INDEX littered ON places (run) WHERE kept_from < first_entry;
 """
 """Its functions are those of ``migrations``."""
 

@@ -26,22 +26,25 @@ RUN_ID_OF: Final = "SELECT run_id FROM runs WHERE run = ?"
 
 GET_JOURNAL: Final = """
 WITH RECURSIVE chain AS (
-    SELECT * FROM journal WHERE id = ?1 AND run = ?2
+    SELECT * FROM journal WHERE id = ?1 AND run = ?2 AND number >= ?3
     UNION ALL
     SELECT journal.* FROM chain JOIN journal ON journal.id = chain.previous
-    WHERE journal.run = ?2 AND journal.number < chain.number
+    WHERE journal.run = ?2 AND journal.number < chain.number AND journal.number >= ?3
 )
 SELECT number, previous, entries, crc FROM chain
 """
-DROP_JOURNAL: Final = """
+_LINKS: Final = """
 WITH RECURSIVE chain (id, previous, number) AS (
     SELECT id, previous, number FROM journal WHERE id = ?1 AND run = ?2
     UNION ALL
     SELECT journal.id, journal.previous, journal.number FROM chain JOIN journal ON journal.id = chain.previous
     WHERE journal.run = ?2 AND journal.number < chain.number
 )
-DELETE FROM journal WHERE id IN (SELECT id FROM chain) RETURNING number
 """
+GET_ROWS: Final = f"{_LINKS} SELECT id, number FROM chain"
+DROP_JOURNAL: Final = f"{_LINKS} DELETE FROM journal WHERE id IN (SELECT id FROM chain) RETURNING number"
+DROP_ROW: Final = "DELETE FROM journal WHERE id = ?"
+GET_LITTERED: Final = "SELECT run_id FROM places JOIN runs USING (run) WHERE kept_from < first_entry"
 DROP_STRAYS: Final = "DELETE FROM journal WHERE run = ? AND number < ?"
 
 # --- Lists ------------------------------------------------------------------------------------------------------------
@@ -60,7 +63,7 @@ PUT_RUN: Final = (
     "UPDATE runs SET status = ?, updated = ?, pending_inputs = ?, error = ?, wake_at = ?, owner = ?, fence = ?, "
     "finished = ?, crc = ? WHERE run = ?"
 )
-PUT_PLACE: Final = "REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+PUT_PLACE: Final = "REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 PUT_SNAPSHOT: Final = "REPLACE INTO snapshots VALUES (?, ?)"
 LAST_ROW: Final = "SELECT coalesce(max(id), 0) FROM journal"
 ADD_ENTRIES: Final = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)"
