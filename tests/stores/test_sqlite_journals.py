@@ -205,11 +205,11 @@ async def test_rows_that_damage_has_cut_off_go_with_the_others(path):
 
 async def test_a_damaged_place_keeps_its_rows_and_those_of_others_go(path):
     async with SqliteStore(path) as store:
-        for run_id in ("run", "another"):
-            fence = await three_entries(store, run_id)
-            await write(store, run_id, fence, snapshot=b"base")
+        fences = [await three_entries(store, run_id) for run_id in ("run", "another")]
+        await write(store, "run", fences[0], snapshot=b"base")
+        await write(store, "another", fences[1], snapshot=b"base")
         change(path, "UPDATE places SET first_entry = 3 WHERE run = 1")
-        await write(store, "another", fence, snapshot=b"base 2")
+        await write(store, "another", fences[1], snapshot=b"base 2")
         assert (rows_of(path, "run"), rows_of(path, "another")) == (3, 0)
         with pytest.raises(StoreCorruptError, match="'run'"):
             await store.read("run")
