@@ -7,7 +7,7 @@ import pytest
 
 from blazen_trio import SqliteStore, StoreCorruptError
 from blazen_trio.abc import RunHeader, RunWrite
-from blazen_trio.stores.sqlite import journals, reading
+from blazen_trio.stores.sqlite import journals, litter, reading
 from blazen_trio.stores.sqlite.lookups import find_place, find_run
 from blazen_trio.stores.sqlite.statements import DROP_JOURNAL
 from tests.stores.scenes import ANN, NOON, change, create, opened, write
@@ -64,6 +64,9 @@ async def test_folded_rows_stay_until_their_run_is_folded_again(path):
         await write(store, "run", fence, b"after", b"and after")
         await write(store, "run", fence, snapshot=b"base 2")
         assert (rows_of(path, "run"), rows_of(path, "another")) == (0, 3)
+        with opened(path) as connection:
+            place = find_place(connection, find_run(connection, "run"))
+            assert (place.last_row, place.kept_from) == (0, place.first_entry), "and nothing leads to one"
 
         await write(store, "run", fence, b"on it goes")
         run = await store.read("run")
@@ -72,21 +75,31 @@ async def test_folded_rows_stay_until_their_run_is_folded_again(path):
 
 
 async def test_folded_rows_of_many_runs_go_at_once_and_what_came_after_them_stays(path):
-    runs = [f"run-{number:02}" for number in range(16)]
+    runs = [f"run-{number:02}" for number in range(litter._LITTERED_MAX)]
     async with SqliteStore(path) as store:
         fences = {run_id: await three_entries(store, run_id) for run_id in runs}
         for run_id in runs[:-1]:
             await write(store, run_id, fences[run_id], snapshot=b"base")
             await write(store, run_id, fences[run_id], b"after", b"and after")
-        assert rows_of(path) == 3 * 16 + 15
+        assert rows_of(path) == 3 * len(runs) + len(runs) - 1
 
     async with SqliteStore(path) as store:
         await write(store, runs[-1], fences[runs[-1]], snapshot=b"base")
-        assert rows_of(path) == 15, "all that were folded are gone"
+        assert rows_of(path) == len(runs) - 1, "all that were folded are gone"
         for run_id in runs[:-1]:
             await write(store, run_id, fences[run_id], b"on it goes")
             assert (await store.read(run_id)).entries == (b"after", b"and after", b"on it goes")
         assert (await store.read(runs[-1])).entries == ()
+
+
+async def test_folded_rows_go_when_they_are_many(path):
+    async with SqliteStore(path) as store:
+        few, many = await three_entries(store, "few"), await create(store, "many")
+        await write(store, "many", many, *[b"x"] * litter._LITTER_MAX)
+        await write(store, "few", few, snapshot=b"base")
+        assert rows_of(path) == 4
+        await write(store, "many", many, snapshot=b"base")
+        assert rows_of(path) == 0
 
 
 async def test_folded_rows_of_a_run_that_is_deleted_go_with_it(path):

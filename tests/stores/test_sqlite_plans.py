@@ -21,7 +21,8 @@ SCANNED = {
     "GET_COMMANDS": "commands",  # what waits for its run right now
     "CLAIM_CALLED": "commands",
     "DROP_STRAYS": "journal",  # what damage has cut off
-    "GET_LITTERED": "places",  # by an index of the few
+    "COUNT_LITTER": "places",  # by an index of a few
+    "GET_LITTERED": "places",
     "GET_JOURNAL": "chain",  # the rows that were found
     "GET_ROWS": "chain",
     "DROP_JOURNAL": "chain",

@@ -1,10 +1,9 @@
 """Rows of journals that were folded into snapshots: they stay until there are those of several runs, and go together.
 
 The rows of a run lie scattered between those of others. Dropped alone, each costs a page; those of many runs at once
-share the pages. What stays is bounded: of each run at most what one snapshot has replaced, and that of a few runs.
+share the pages. What stays is bounded: of each run at most what one snapshot has replaced, and that of some runs.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 import apsw
@@ -14,24 +13,27 @@ from blazen_trio.stores.sqlite.journals import folded_rows
 from blazen_trio.stores.sqlite.rows import Place
 from blazen_trio.stores.sqlite.session import Session
 from blazen_trio.stores.sqlite.sql import Columns
-from blazen_trio.stores.sqlite.statements import DROP_ROW, GET_LITTERED, PUT_PLACE
+from blazen_trio.stores.sqlite.statements import COUNT_LITTER, DROP_ROW, GET_LITTERED, PUT_PLACE
 
-_LITTERED_MAX: Final = 16
-"""Runs with such rows: with 1,500 rows each, as the engine folds, it takes some 50 ms to drop them."""
+_LITTERED_MAX: Final = 64
+"""Runs with such rows: more rows would share a page, but they take room; the engine folds a run at 256 KiB."""
+
+_LITTER_MAX: Final = 20_000
+"""Entries in such rows: to drop so many takes some 50 ms, in which others wait for the disk."""
 
 
 def sweep_if_due(session: Session, *, now: bool) -> None:
     """Drop such rows of all runs, if they are many, or now."""
-    littered = session.rows(GET_LITTERED)
-    if littered and (now or len(littered) >= _LITTERED_MAX):
-        _sweep(session, [run_id for (run_id,) in littered])
+    ((runs, entries),) = session.rows(COUNT_LITTER)
+    if now or runs >= _LITTERED_MAX or entries >= _LITTER_MAX:
+        _sweep(session)
 
 
-def _sweep(session: Session, run_ids: Iterable[str]) -> None:
+def _sweep(session: Session) -> None:
     """In the order of the table, so that each page is changed once."""
     places: list[Columns] = []
     dropped: list[int] = []
-    for run_id in run_ids:
+    for (run_id,) in session.rows(GET_LITTERED):
         try:
             place = session.known(run_id).place
             dropped += folded_rows(session.connection, place)

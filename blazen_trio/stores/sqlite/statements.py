@@ -44,6 +44,7 @@ WITH RECURSIVE chain (id, previous, number) AS (
 GET_ROWS: Final = f"{_LINKS} SELECT id, number FROM chain"
 DROP_JOURNAL: Final = f"{_LINKS} DELETE FROM journal WHERE id IN (SELECT id FROM chain) RETURNING number"
 DROP_ROW: Final = "DELETE FROM journal WHERE id = ?"
+COUNT_LITTER: Final = "SELECT count(*), total(first_entry - kept_from) FROM places WHERE kept_from < first_entry"
 GET_LITTERED: Final = "SELECT run_id FROM places JOIN runs USING (run) WHERE kept_from < first_entry"
 DROP_STRAYS: Final = "DELETE FROM journal WHERE run = ? AND number < ?"
 
