@@ -83,10 +83,14 @@ def steps_per_s(runs: int, steps: int, durability: Durability) -> float:
 
 async def _live(path: Path, runs: int, start: Begin, durability: Durability) -> float:
     async with open_engine(SqliteStore(path), [WORKFLOW], durability=durability) as engine:
+
+        async def chain() -> None:
+            await (await engine.start("chain", start)).result()
+
         begun = perf_counter()
-        handles = [await engine.start("chain", start) for _ in range(runs)]
-        for each in handles:
-            await each.result()
+        async with trio.open_nursery() as nursery:
+            for _ in range(runs):
+                nursery.start_soon(chain)
         return perf_counter() - begun
 
 

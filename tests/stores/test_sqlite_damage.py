@@ -18,8 +18,9 @@ FLIPS = 150
 COLUMNS = [
     *[("runs", name) for name in ("workflow_name", "created", "labels", "status", "updated", "pending_inputs")],
     *[("runs", name) for name in ("error", "wake_at", "owner", "fence", "finished", "crc", "run_id")],
-    *[("places", name) for name in ("first_entry", "next_entry", "stream_floor", "stream_last", "snapshot_crc", "crc")],
-    *[("journal", name) for name in ("run", "number", "entries", "crc")],
+    *[("places", name) for name in ("first_entry", "next_entry", "kept_from", "last_row", "stream_floor")],
+    *[("places", name) for name in ("stream_last", "snapshot_crc", "crc")],
+    *[("journal", name) for name in ("run", "number", "previous", "entries", "crc")],
     *[("stream", name) for name in ("run", "last", "previous", "items", "crc")],
     *[("commands", name) for name in ("run", "command_id", "kind", "payload", "crc")],
     *[("owners", name) for name in ("host", "pid", "started", "lease_until", "crc")],

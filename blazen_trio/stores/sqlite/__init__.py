@@ -10,8 +10,11 @@
 ``upkeep``      jobs: backups and the like
 ``session``     the writing connection, and what it knows of the runs it has written
 ``lookups``     one run by its id
+``journals``    the rows of one run's journal
+``litter``      rows of journals that are of no use any more
 ``statements``  every SQL statement
 ``files``       the file: opened, checked, brought to this version
+``migrations``  the tables, from older versions of them
 ``rows``        rows and back, with their checksums
 ``sql``         statements on a connection
 ``schema``      the tables

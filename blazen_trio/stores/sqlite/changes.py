@@ -5,12 +5,15 @@ A function looks first and writes then: what it refuses has left no trace.
 
 from collections.abc import Sequence
 from operator import itemgetter
+from typing import Final
 
 import attrs
 
 from blazen_trio.abc import NewRun, Owner, RunWrite
-from blazen_trio.core.errors import RunExistsError, RunLockedError, RunNotFoundError, StoreError
-from blazen_trio.stores.sqlite.lookups import find_run
+from blazen_trio.core.errors import RunExistsError, RunLockedError, RunNotFoundError, StoreCorruptError, StoreError
+from blazen_trio.stores.sqlite.journals import drop_entries, drop_strays
+from blazen_trio.stores.sqlite.litter import sweep_if_due
+from blazen_trio.stores.sqlite.lookups import find_place, find_run
 from blazen_trio.stores.sqlite.rows import Place, RunRow, journal_row, snapshot_crc, stream_row
 from blazen_trio.stores.sqlite.session import Known, Session
 from blazen_trio.stores.sqlite.sql import Columns
@@ -20,7 +23,6 @@ from blazen_trio.stores.sqlite.statements import (
     ADD_RUN,
     DELETE_OF_RUN,
     DELETE_RUN,
-    DROP_ENTRIES,
     DROP_ITEMS,
     GET_ENDED,
     NEXT_RUN,
@@ -28,6 +30,9 @@ from blazen_trio.stores.sqlite.statements import (
     PUT_SNAPSHOT,
     REGAIN_RUN,
 )
+
+_EVERY: Final = 1 << 62
+"""No entry has such a number."""
 
 
 def create(session: Session, new: NewRun, owner: Owner, lease_until: float) -> int:
@@ -74,7 +79,7 @@ class Batch:
         self._entries: list[Columns] = []
         self._items: list[Columns] = []
         self._snapshots: list[Columns] = []
-        self._folded: list[Columns] = []
+        self._sweeps = False
         self._trimmed: list[Columns] = []
         self._touched: dict[str, Known] = {}
         self._changed: dict[str, Known] = {}
@@ -118,12 +123,14 @@ class Batch:
     def _append(self, place: Place, write: RunWrite) -> None:
         if write.snapshot is not None:
             place.snapshot_crc = snapshot_crc(write.run_id, write.snapshot)
-            place.first_entry = place.next_entry
             self._snapshots.append((place.run, write.snapshot))
-            self._folded.append((place.run, place.first_entry))
+            self._sweeps |= place.kept_from < place.first_entry  # folded before, and not swept since
+            place.first_entry = place.next_entry
         elif write.entries:
-            self._entries.append(journal_row(place.run, write.run_id, place.next_entry, write.entries))
+            row = self._session.next_row()
+            self._entries.append(journal_row(row, place, write.run_id, write.entries))
             place.next_entry += len(write.entries)
+            place.last_row = row
 
     def _publish(self, place: Place, write: RunWrite, items: Columns | None) -> None:
         if items is not None:
@@ -134,21 +141,22 @@ class Batch:
             self._trimmed.append((place.run, place.stream_floor))
 
     def carry_out(self) -> None:
-        """Write all that was taken in. What was folded or trimmed goes last: it may have come with this batch.
+        """Write all that was taken in. What was trimmed goes last: it may have come with this batch.
 
-        In the order of runs: neighbours in an index are then written one after the other.
+        In the order of their first columns: neighbours in a table are then written one after the other.
         """
         for statement, rows in (
             (ADD_ENTRIES, self._entries),
             (ADD_ITEMS, self._items),
             (PUT_SNAPSHOT, self._snapshots),
-            (DROP_ENTRIES, self._folded),
             (DROP_ITEMS, self._trimmed),
             (PUT_PLACE, [known.place.columns(run_id) for run_id, known in self._touched.items()]),
         ):
             if rows:
                 rows.sort(key=itemgetter(0))
                 self._session.many(statement, rows)
+        if self._snapshots:
+            sweep_if_due(self._session, now=self._sweeps)
         for known in self._changed.values():
             self._session.put_run(known.row)
 
@@ -172,6 +180,15 @@ def delete_finished(session: Session, older_than: float) -> int:
 
 
 def _forget(session: Session, rows: Sequence[RunRow]) -> None:
+    for row in rows:
+        _drop_journal(session, row)
     for statement in (*DELETE_OF_RUN, DELETE_RUN):
         session.many(statement, [(row.run,) for row in rows])
     session.forget(row.run_id for row in rows)
+
+
+def _drop_journal(session: Session, row: RunRow) -> None:
+    try:
+        drop_entries(session.connection, find_place(session.connection, row))
+    except StoreCorruptError:  # nobody knows any more where its journal ends
+        drop_strays(session.connection, row.run, _EVERY)

@@ -8,7 +8,8 @@ import apsw
 
 from blazen_trio.core.errors import StoreError
 from blazen_trio.stores.sqlite.faults import BUSY_S
-from blazen_trio.stores.sqlite.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from blazen_trio.stores.sqlite.migrations import migrate
+from blazen_trio.stores.sqlite.schema import APPLICATION_ID, VERSION
 from blazen_trio.stores.sqlite.sql import rows, setting
 
 _SETTINGS: Final[dict[str, str | int]] = {
@@ -137,9 +138,8 @@ def _migrate(connection: apsw.Connection, path: str) -> None:
     rows(connection, "BEGIN IMMEDIATE")
     try:
         version = _version(connection, path)
-        for statements in MIGRATIONS[version:]:
-            rows(connection, statements)
         if version != VERSION:
+            migrate(connection, version)
             setting(connection, "application_id", APPLICATION_ID)
             setting(connection, "user_version", VERSION)
     except BaseException:

@@ -7,12 +7,12 @@ import apsw
 import attrs
 
 from blazen_trio.abc import Command, Cursor, Owner, RunRecord, StoredRun, StreamPage, StreamRow
+from blazen_trio.stores.sqlite.journals import read_entries
 from blazen_trio.stores.sqlite.lookups import find_owner, find_place, find_run
-from blazen_trio.stores.sqlite.rows import Place, RunRow, command_of, damaged, entries_of, items_of, snapshot_of
+from blazen_trio.stores.sqlite.rows import Place, RunRow, command_of, damaged, items_of, snapshot_of
 from blazen_trio.stores.sqlite.sql import rows
 from blazen_trio.stores.sqlite.statements import (
     GET_COMMANDS,
-    GET_JOURNAL,
     GET_SNAPSHOT,
     GET_STREAM,
     LIST_ALL,
@@ -29,7 +29,7 @@ def read(connection: apsw.Connection, run_id: str) -> StoredRun:
     return StoredRun(
         **attrs.asdict(_record(connection, row), recurse=False),
         snapshot=snapshot_of(run_id, place, rows(connection, GET_SNAPSHOT, row.run)),
-        entries=_entries(connection, row, place),
+        entries=read_entries(connection, run_id, place),
         stream_floor=place.stream_floor,
         stream_last=place.stream_last,
     )
@@ -80,18 +80,6 @@ def commands(connection: apsw.Connection, owner: Owner) -> list[Command]:
 def _record(connection: apsw.Connection, row: RunRow) -> RunRecord:
     lease = find_owner(connection, row)
     return row.record(None, None) if lease is None else row.record(lease.owner, lease.lease_until)
-
-
-def _entries(connection: apsw.Connection, row: RunRow, place: Place) -> tuple[bytes, ...]:
-    """The journal, without a hole from first to next."""
-    entries: list[bytes] = []
-    for columns in rows(connection, GET_JOURNAL, row.run):
-        if columns[0] != place.first_entry + len(entries):
-            raise damaged(row.run_id, f"journal entry {place.first_entry + len(entries)} is missing; the journal")
-        entries += entries_of(row.run_id, columns)
-    if place.first_entry + len(entries) != place.next_entry:
-        raise damaged(row.run_id, f"journal entry {place.first_entry + len(entries)} is missing; the journal")
-    return tuple(entries)
 
 
 def _items(connection: apsw.Connection, row: RunRow, place: Place, after: int) -> Iterator[list[StreamRow]]:

@@ -140,14 +140,17 @@ class OwnerRow:
 
 @attrs.define
 class Place:
-    """A row of ``places``: what there must be of a run. Its entries are those from first to (not with) next.
+    """A row of ``places``: what there must be of a run.
 
-    It can be changed, as it is at every write, and that is cheaper.
+    Its entries are those from first to (not with) next. Rows are there from the entry ``kept_from`` on, and the last of
+    them is 0 if there is none. It can be changed, as it is at every write, and that is cheaper.
     """
 
     run: int
     first_entry: int = 1
     next_entry: int = 1
+    kept_from: int = 1
+    last_row: int = 0
     stream_floor: int = 0
     stream_last: int = 0
     snapshot_crc: int | None = None
@@ -184,16 +187,16 @@ def snapshot_of(run_id: str, place: Place, rows: Sequence[Columns]) -> bytes | N
     return bytes(blob)
 
 
-def journal_row(run: int, run_id: str, number: int, entries: Sequence[bytes]) -> Columns:
-    """One row with some entries, of which the first has that number."""
-    packed = _encode(_bytes(entries))
-    return run, number, packed, checksum("journal", run_id, number, blob=packed)
+def journal_row(row: int, place: Place, run_id: str, entries: Sequence[bytes]) -> Columns:
+    """One row with the next entries of a run; it names the row before it."""
+    number, previous, packed = place.next_entry, place.last_row, _encode(_bytes(entries))
+    return row, place.run, number, previous, packed, checksum("journal", run_id, number, previous, blob=packed)
 
 
 def entries_of(run_id: str, columns: Columns) -> tuple[bytes, ...]:
     """The entries of a row; raises ``StoreCorruptError``."""
-    number, packed, crc = columns
-    if not _is_whole(crc, "journal", run_id, number, blob=packed):
+    number, previous, packed, crc = columns
+    if not _is_whole(crc, "journal", run_id, number, previous, blob=packed):
         raise damaged(run_id, f"journal entry {number}")
     return _decode_entries(packed)
 

@@ -4,8 +4,11 @@
   long ``run_id`` in the other tables.
 * ``places`` says what there must be of a run elsewhere: the numbers of its journal entries and stream rows, and the
   checksum of its snapshot. It is small and often written; with it a row that is missing at either end is noticed.
-* ``journal`` and ``stream`` hold one row for each write, with all its entries, and grow at their end: with an index
-  beside, a commit of 100 runs touches some 20 pages. Keyed by run (``WITHOUT ROWID``) it would be one for each run.
+* ``journal`` and ``stream`` hold one row for each write, with all of it, and grow at their end. The journal has no
+  index: each row names the row before it (``previous``, 0 for none), and the run's place names the last (``last_row``).
+  So a commit of 100 runs writes some 8 pages; an index, or a table keyed by run, would be one more for each run.
+  Rows before ``first_entry`` that were folded into a snapshot may stay for a while, from ``kept_from`` on (see
+  ``litter``); the index ``littered`` finds such runs.
 * Each row carries a ``crc`` (see ``rows``).
 * The partial indexes ``free``, ``due``, ``held`` and ``ended`` are those of sweeps; runs that wait cost nothing.
 """
@@ -69,7 +72,41 @@ CREATE UNIQUE INDEX commands_by_id ON commands (command_id);
 CREATE INDEX commands_by_run ON commands (run);
 """
 
-MIGRATIONS: Final = (_VERSION_1,)
+_VERSION_2: Final = """
+CREATE TABLE journal_2 (
+    id INTEGER PRIMARY KEY, run INTEGER NOT NULL, number INTEGER NOT NULL, previous INTEGER NOT NULL,
+    entries BLOB NOT NULL, crc INTEGER NOT NULL
+) STRICT;
+INSERT INTO journal_2
+SELECT id, run, number, previous, entries, journal_crc_2(run_id, number, previous, entries, old.crc)
+FROM (SELECT *, lag(id, 1, 0) OVER (PARTITION BY run ORDER BY number) AS previous FROM journal) AS old
+JOIN runs USING (run) ORDER BY id;
+
+CREATE TABLE places_2 (
+    run INTEGER PRIMARY KEY, first_entry INTEGER NOT NULL, next_entry INTEGER NOT NULL, kept_from INTEGER NOT NULL,
+    last_row INTEGER NOT NULL, stream_floor INTEGER NOT NULL, stream_last INTEGER NOT NULL, snapshot_crc INTEGER,
+    crc INTEGER NOT NULL
+) STRICT;
+INSERT INTO places_2
+SELECT run, first_entry, next_entry, first_entry, last_row, stream_floor, stream_last, snapshot_crc, place_crc_2(
+    run_id, run, first_entry, next_entry, first_entry, last_row, stream_floor, stream_last, snapshot_crc, old.crc
+)
+FROM (
+    SELECT *, coalesce(
+        (SELECT id FROM journal WHERE journal.run = places.run ORDER BY number DESC LIMIT 1), 0
+    ) AS last_row FROM places
+) AS old
+JOIN runs USING (run);
+
+DROP TABLE journal;
+DROP TABLE places;
+ALTER TABLE journal_2 RENAME TO journal;
+ALTER TABLE places_2 RENAME TO places;
+CREATE INDEX littered ON places (run) WHERE kept_from < first_entry;
+"""
+"""Its functions are those of ``migrations``."""
+
+MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
 """The statements at place N lead from version N to N + 1; the version of a file is its ``user_version``."""
 
 VERSION: Final = len(MIGRATIONS)

@@ -1,8 +1,8 @@
 """One writing connection, and what it knows of the runs it has written.
 
-A write has to know a run's fence and the number of its next entry. They are kept here, so that a write in a row of
-writes reads nothing. SQLite's ``data_version`` tells when somebody else has committed: then all of it is forgotten, as
-after every transaction that was not committed.
+A write has to know a run's fence and its place, and the last row of all journals. They are kept here, so that a write
+in a row of writes reads nothing. SQLite's ``data_version`` tells when somebody else has committed: then all of it is
+forgotten, as after every transaction that was not committed.
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,14 @@ from blazen_trio.stores.sqlite.files import OpenFile, open_writer, wal_of
 from blazen_trio.stores.sqlite.lookups import find_place, find_run
 from blazen_trio.stores.sqlite.rows import OwnerRow, Place, RunRow, damaged
 from blazen_trio.stores.sqlite.sql import Columns, many, rows
-from blazen_trio.stores.sqlite.statements import NEXT_FENCE, PUT_OWNER, PUT_RUN
+from blazen_trio.stores.sqlite.statements import LAST_ROW, NEXT_FENCE, PUT_OWNER, PUT_RUN
 
 _KNOWN_MAX: Final = 10_000
 """Runs that are remembered: about 1 kB each; reading one again takes 20 us."""
 
+
+_ROWS_MAX: Final = 1 << 62
+"""No journal was ever written that far; SQLite's ids end at twice as much."""
 
 _CHANGING: Final = 5
 """The columns of a run before this one never change."""
@@ -42,6 +45,7 @@ class Session:
         self.connection: apsw.Connection = open_writer(path)
         self._files = (OpenFile(path), OpenFile(wal_of(path)))
         self._known: dict[str, Known] = {}
+        self._last_row: int | None = None
         self._version = -1
 
     # --- Transactions -------------------------------------------------------------------------------------------------
@@ -101,6 +105,7 @@ class Session:
         """Read these runs again when they are needed, or all."""
         if run_ids is None:
             self._known.clear()
+            self._last_row = None
             return
         for run_id in run_ids:
             self._known.pop(run_id, None)
@@ -110,6 +115,16 @@ class Session:
         self.rows(PUT_RUN, *row.columns()[_CHANGING:], row.run)
         if row.run_id in self._known:
             self._known[row.run_id].row = row
+
+    def next_row(self) -> int:
+        """The id for a new row of the journals, behind all others; raises ``StoreCorruptError``."""
+        last = self._last_row
+        if last is None:
+            ((last,),) = self.rows(LAST_ROW)
+            if not 0 <= last < _ROWS_MAX:
+                raise damaged(None, "the last row of the journals")
+        self._last_row = row = int(last) + 1
+        return row
 
     def next_fence(self, above: int = 0) -> int:
         """A number that no run had before; raises ``StoreCorruptError``."""

@@ -16,12 +16,37 @@ GET_RUN: Final = f"SELECT {_RUN} FROM runs WHERE run_id = ?"
 GET_PLACE: Final = "SELECT * FROM places WHERE run = ?"
 GET_OWNER: Final = "SELECT * FROM owners WHERE engine_id = ?"
 GET_SNAPSHOT: Final = "SELECT blob FROM snapshots WHERE run = ?"
-GET_JOURNAL: Final = "SELECT number, entries, crc FROM journal WHERE run = ? ORDER BY number"
 GET_STREAM: Final = "SELECT last, previous, items, crc FROM stream WHERE run = ? AND last > ? ORDER BY last LIMIT 1"
 
 PREVIOUS_ID: Final = "SELECT run_id, run FROM runs WHERE run_id < ? ORDER BY run_id DESC LIMIT 1"
 NEXT_ID: Final = "SELECT run_id, run FROM runs WHERE run_id > ? ORDER BY run_id LIMIT 1"
 RUN_ID_OF: Final = "SELECT run_id FROM runs WHERE run = ?"
+
+# --- A journal's rows, from the last to the first: ?1 id of the last, ?2 run. Numbers fall: no ring can be --
+
+GET_JOURNAL: Final = """
+WITH RECURSIVE chain AS (
+    SELECT * FROM journal WHERE id = ?1 AND run = ?2 AND number >= ?3
+    UNION ALL
+    SELECT journal.* FROM chain JOIN journal ON journal.id = chain.previous
+    WHERE journal.run = ?2 AND journal.number < chain.number AND journal.number >= ?3
+)
+SELECT number, previous, entries, crc FROM chain
+"""
+_LINKS: Final = """
+WITH RECURSIVE chain (id, previous, number) AS (
+    SELECT id, previous, number FROM journal WHERE id = ?1 AND run = ?2
+    UNION ALL
+    SELECT journal.id, journal.previous, journal.number FROM chain JOIN journal ON journal.id = chain.previous
+    WHERE journal.run = ?2 AND journal.number < chain.number
+)
+"""
+GET_ROWS: Final = f"{_LINKS} SELECT id, number FROM chain"
+DROP_JOURNAL: Final = f"{_LINKS} DELETE FROM journal WHERE id IN (SELECT id FROM chain) RETURNING number"
+DROP_ROW: Final = "DELETE FROM journal WHERE id = ?"
+COUNT_LITTER: Final = "SELECT count(*), total(first_entry - kept_from) FROM places WHERE kept_from < first_entry"
+GET_LITTERED: Final = "SELECT run_id FROM places JOIN runs USING (run) WHERE kept_from < first_entry"
+DROP_STRAYS: Final = "DELETE FROM journal WHERE run = ? AND number < ?"
 
 # --- Lists ------------------------------------------------------------------------------------------------------------
 
@@ -39,10 +64,10 @@ PUT_RUN: Final = (
     "UPDATE runs SET status = ?, updated = ?, pending_inputs = ?, error = ?, wake_at = ?, owner = ?, fence = ?, "
     "finished = ?, crc = ? WHERE run = ?"
 )
-PUT_PLACE: Final = "REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?, ?)"
+PUT_PLACE: Final = "REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 PUT_SNAPSHOT: Final = "REPLACE INTO snapshots VALUES (?, ?)"
-ADD_ENTRIES: Final = "INSERT INTO journal (run, number, entries, crc) VALUES (?, ?, ?, ?)"
-DROP_ENTRIES: Final = "DELETE FROM journal WHERE run = ? AND number < ?"
+LAST_ROW: Final = "SELECT coalesce(max(id), 0) FROM journal"
+ADD_ENTRIES: Final = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)"
 ADD_ITEMS: Final = "INSERT INTO stream (run, last, previous, items, crc) VALUES (?, ?, ?, ?, ?)"
 DROP_ITEMS: Final = "DELETE FROM stream WHERE run = ? AND last <= ?"
 
@@ -52,7 +77,6 @@ DELETE_RUN: Final = "DELETE FROM runs WHERE run = ?"
 DELETE_OF_RUN: Final = (
     "DELETE FROM places WHERE run = ?",
     "DELETE FROM snapshots WHERE run = ?",
-    "DELETE FROM journal WHERE run = ?",
     "DELETE FROM stream WHERE run = ?",
     "DELETE FROM commands WHERE run = ?",
 )
