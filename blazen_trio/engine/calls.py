@@ -36,9 +36,6 @@ from blazen_trio.snapshot.format import USER
 from blazen_trio.step_registry import StepRegistry
 from blazen_trio.workflow import Workflow
 
-MADE_MAX: Final = 1_000
-"""So many workflows an engine may have and make another one for a call: names come from outside, and each stays."""
-
 UNBEGUN: Final = "it was aborted before it began"
 
 
@@ -151,19 +148,13 @@ def called_workflow(engine: Engine, name: str, steps: Iterable[str], registry: S
     names = tuple(steps)
     workflow = engine.workflows.get(name)
     if workflow is None:
-        workflow = engine.workflows[name] = _made(engine, name, names, registry)
-    elif names != tuple(each.name for each in workflow.steps):
+        if registry is None:
+            raise _refusal(engine, _unknown(engine, name), None)
+        return engine.made.make(name, names, registry)
+    if names != tuple(each.name for each in workflow.steps):
         own = ", ".join(each.name for each in workflow.steps)
         raise _refusal(engine, f"its workflow {name!r} has other steps: {own}", None)
     return workflow
-
-
-def _made(engine: Engine, name: str, names: tuple[str, ...], registry: StepRegistry | None) -> Workflow:
-    if registry is None:
-        raise _refusal(engine, _unknown(engine, name), None)
-    if len(engine.workflows) >= MADE_MAX:
-        raise _refusal(engine, f"it has {MADE_MAX} workflows and makes no more", None)
-    return Workflow.from_registered_steps(name, names, registry)
 
 
 def _unknown(engine: Engine, name: str) -> str:

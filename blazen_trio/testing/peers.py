@@ -43,6 +43,7 @@ class LocalPeer:
         self._engine = engine
         self._name = name
         self._registry = registry
+        engine.made.use(registry)
         self._lost: Counter[Moment] = Counter()
         self.calls: list[str] = []
         self.aborted: list[str] = []

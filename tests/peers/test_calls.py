@@ -404,7 +404,7 @@ async def test_a_workflow_is_made_of_the_steps_that_a_call_names(autojump_clock:
 
 
 async def test_no_more_workflows_are_made_than_fit(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blazen_trio.engine.calls.MADE_MAX", 2)
+    monkeypatch.setattr("blazen_trio.engine.made.MADE_MAX", 2)
     registry = registered()
     async with open_engine(MemoryStore(), [sleeping]) as engine:
         called_workflow(engine, "words", ["fetch", "count"], registry)
