@@ -25,3 +25,4 @@ from blazen_trio.engine.handle import EngineRun as EngineRun
 from blazen_trio.engine.infos import RunInfo as RunInfo
 from blazen_trio.engine.infos import info_of as info_of
 from blazen_trio.engine.opening import open_engine as open_engine
+from blazen_trio.engine.opening import recover_runs as recover_runs

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
+import attrs
 import trio
 
 from blazen_trio.abc import Store, Wanted
@@ -94,9 +95,7 @@ async def open_engine(
                 engine.nursery = nursery
                 nursery.start_soon(engine.committer.work)
                 try:
-                    if recover:
-                        await engine.made.look_around()
-                    await _take_over(engine)
+                    await _look_for_work(engine)
                     for work in (_keep_lease, _look, _sweep):
                         nursery.start_soon(_again_and_again, work, engine)
                     yield engine
@@ -107,7 +106,26 @@ async def open_engine(
             raise single from single.__cause__  # noqa: ASYNC104 - as above
 
 
+async def recover_runs(engine: Engine) -> None:
+    """Have an engine recover runs from now on that was opened with ``recover=False``; a checkpoint.
+
+    For whoever has to do something before the first step begins, such as to find out whether its port is free.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    engine.options = attrs.evolve(engine.options, recover=True)
+    await _look_for_work(engine)
+
+
 # --- Standing tasks ---------------------------------------------------------------------------------------------------
+
+
+async def _look_for_work(engine: Engine) -> None:
+    """All that there is in the store when the engine is opened."""
+    if engine.options.recover:
+        await engine.made.look_around()
+    await _take_over(engine)
 
 
 async def _take_over(engine: Engine) -> None:
