@@ -70,9 +70,9 @@ class MadeWorkflows:
         self._steps_known = 0
         self._place: _Place = _START
 
-    def use(self, registry: StepRegistry | None) -> None:
+    def use(self, registry: StepRegistry) -> None:
         """Make workflows of these steps, too."""
-        if registry is not None and all(each is not registry for each in self._registries):
+        if all(each is not registry for each in self._registries):
             self._registries.append(registry)
 
     def __contains__(self, name: object) -> bool:

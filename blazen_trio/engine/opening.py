@@ -88,7 +88,8 @@ async def open_engine(
         labels=dict(labels or {}),
     )
     engine = Engine(store, workflows, options)
-    engine.made.use(registry)
+    if registry is not None:
+        engine.made.use(registry)
     async with store:
         try:
             async with trio.open_nursery() as nursery:
