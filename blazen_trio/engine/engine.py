@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from blazen_trio.abc import Command, NewRun, Owner, Store, StoredRun, Wanted, is_id
+from blazen_trio.abc import Command, NewRun, Owner, Store, Wanted, is_id
 from blazen_trio.codec import to_msgpack
 from blazen_trio.core.children import queue_start
 from blazen_trio.core.errors import (
@@ -165,13 +165,13 @@ class Engine:
             await trio.lowlevel.checkpoint()
             return EngineRun(self, held.workflow, run_id, held.seen)
         stored = await self.store.read(run_id)
-        workflow = self._workflow_of(stored)
+        workflow = self.made.workflow_of(stored)
         return EngineRun(self, workflow, run_id, Seen.of(state_of(workflow, stored)))
 
     async def told(self, run_id: str) -> WorkflowSnapshot:
         """The snapshot of a run that is not in memory here."""
         stored = await self.store.read(run_id)
-        return told(self._workflow_of(stored), stored)
+        return told(self.made.workflow_of(stored), stored)
 
     async def runs(
         self,
@@ -328,12 +328,7 @@ class Engine:
             await trio.lowlevel.checkpoint()
             return held.workflow
         name = (await self.store.info(run_id)).workflow_name
-        return self.workflows.get(name) or self._workflow_of(await self.store.read(run_id))
-
-    def _workflow_of(self, stored: StoredRun) -> Workflow:
-        """The workflow of a run that was read: one that there is, or one that is made again."""
-        self.made.check(stored)
-        return self.workflows.get(stored.workflow_name) or self.made.remake(stored)
+        return self.workflows.get(name) or self.made.workflow_of(await self.store.read(run_id))
 
     async def _held(self, run_id: str, verb: str) -> HeldRun | None:
         """The run, taken if nobody has it; ``None`` if another engine has it."""
@@ -346,7 +341,7 @@ class Engine:
         if record.workflow_name not in self.workflows and record.owner is not None:
             return None  # to leave word for the other one needs no workflow
         if record.workflow_name not in self.workflows:
-            self._workflow_of(await self.store.read(run_id))
+            self.made.workflow_of(await self.store.read(run_id))  # makes it, if that is possible
         taken = await self.claim(Wanted(run_id=run_id, labels=self.options.labels), 1)
         return taken[0] if taken else self.held.get(run_id)
 

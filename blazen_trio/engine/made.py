@@ -75,9 +75,6 @@ class MadeWorkflows:
         if all(each is not registry for each in self._registries):
             self._registries.append(registry)
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
     # --- Making -------------------------------------------------------------------------------------------------------
 
     def make(self, name: str, steps: Sequence[str], registry: StepRegistry) -> Workflow:
@@ -107,16 +104,20 @@ class MadeWorkflows:
         if steps is not None and steps != self.marks(self._engine.workflows[name])[STEPS]:
             raise SnapshotMismatchError(f"it is of the steps {steps}, and {name!r} was made of others", stored.run_id)
 
-    def remake(self, stored: StoredRun) -> Workflow:
-        """The workflow of a run that the engine was not given.
+    def workflow_of(self, stored: StoredRun) -> Workflow:
+        """The workflow of a run that was read: one that there is by now, or one that is made again.
 
         Raises:
             PeerError: there are too many.
+            SnapshotMismatchError: a workflow of other steps was made of this name.
             StoreCorruptError: the run cannot be read.
             UnknownStepError: steps of it that are not registered.
             ValueError: it was not made of registered steps, or there is no registry here.
             WorkflowValidationError: the steps do not fit together any more.
         """
+        self.check(stored)
+        if stored.workflow_name in self._engine.workflows:
+            return self._engine.workflows[stored.workflow_name]
         steps = metadata_of(stored.snapshot or b"").get(STEPS)
         if not self._registries or not isinstance(steps, list):
             return self._engine.workflow(stored.workflow_name)
@@ -160,9 +161,15 @@ class MadeWorkflows:
 
     async def _try(self, record: RunRecord) -> None:
         try:
-            self.remake(await self._engine.store.read(record.run_id))
+            self.workflow_of(await self._engine.store.read(record.run_id))
         except (RunNotFoundError, ValueError):  # it was deleted; or is of somebody else's workflow
             self._in_vain[record.run_id] = None
-        except (PeerError, StoreCorruptError, UnknownStepError, WorkflowValidationError) as error:
+        except (
+            PeerError,
+            SnapshotMismatchError,
+            StoreCorruptError,
+            UnknownStepError,
+            WorkflowValidationError,
+        ) as error:
             self._in_vain[record.run_id] = None
             logger.warning("run %s is left to others: %s", record.run_id, error)

@@ -198,6 +198,21 @@ async def test_what_cannot_be_read_keeps_nobody_from_looking_on(autojump_clock: 
             await (await engine.get("bad")).result()
 
 
+async def test_whoever_comes_first_makes_it_for_all(autojump_clock: MockClock) -> None:
+    shop, store, found = Shop(), MemoryStore(), list[Workflow]()
+    await shop.begin(store, "work", "x")
+    async with open_engine(store, [], registry=shop.registry, recover=False) as engine:
+
+        async def get() -> None:
+            found.append((await engine.get("x")).workflow)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(get)
+                nursery.start_soon(engine.made.look)
+        assert {id(each) for each in found} == {id(engine.workflows["work"])}
+
+
 async def test_no_more_are_made_than_fit(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     shop, store = Shop(), MemoryStore()
     await shop.begin(store, "work", "x")
