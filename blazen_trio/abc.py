@@ -22,6 +22,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 
 import attrs
+import msgspec
 
 from blazen_trio.core.errors import StoreError
 from blazen_trio.core.status import RunStatus
@@ -138,8 +139,7 @@ class NewRun:
     entries: Sequence[bytes] = ()
 
 
-@attrs.frozen
-class StreamRow:
+class StreamRow(msgspec.Struct, frozen=True, gc=False):
     """One item of a run's stream: its number, when it was published, and what."""
 
     seq: int

@@ -28,8 +28,7 @@ SLICE_CALLS: Final = 1_000
 """Calls after which a worker yields whatever the clock says: a clock of tests may stand still."""
 
 HANDOVER_S: Final = 1e-5
-"""Such a rest: the shortest that the system takes for a real one; with what it adds, 80 us in 5 ms, and only if there are
-threads."""
+"""Such a rest: the shortest that the system takes for a real one, 80 us with what it adds. None without threads."""
 
 _lots: Final = random.Random()
 """Not the generator that everybody shares: how often it is used depends on time, and users seed theirs in tests."""
@@ -77,7 +76,7 @@ class Slice:
             self.heir = worker
 
     def let_threads_run(self) -> None:
-        """A worker is about to yield: let go of Python's lock for long enough that a thread can take it, if it is time."""
+        """A worker is about to yield: if it is time, let Python's lock go for long enough that a thread can take it."""
         now = time.monotonic()
         if now >= self._threads_due:
             if threading.active_count() > 1:

@@ -69,12 +69,12 @@ class RecordShape:
     def __init__(self, record: Record, shapes: "Shapes") -> None:
         self.record = record
         self._shapes = shapes
-        self._fields: dict[str, Shape] = {}
+        self._fields: dict[str, Shape] | None = None
 
     @property
     def fields(self) -> dict[str, Shape]:
         """The shape of each field, made late: a record may mention itself."""
-        if not self._fields:
+        if self._fields is None:
             types = types_of(self.record.cls)
             self._fields = {name: self._shapes.of(types[name]) for name in self.record.arguments}
         return self._fields

@@ -6,7 +6,7 @@ import attrs
 
 from blazen_trio.core.calls import Call, Lane
 from blazen_trio.core.events import Event
-from blazen_trio.core.ids import format_id
+from blazen_trio.core.ids import format_id_again
 from blazen_trio.core.mailbox import Waiter
 from blazen_trio.core.publication import StreamItem
 from blazen_trio.core.status import Rest, RunStatus
@@ -25,7 +25,8 @@ An object around it would say no more, and cost 5 % of a step.
 class Publish:
     """Append an event to the stream. The stream keeps the effect itself; the item is made when somebody asks for it.
 
-    ``call_id`` is a text if the call is one of a run inside: a path, as is the name of its step.
+    ``call_id`` is a text if the call is one of a run inside: a path, as is the name of its step. ``blob`` is the item
+    as a store has it, if it was written for one: whoever needs it encoded need not do so again.
     """
 
     seq: int
@@ -34,11 +35,12 @@ class Publish:
     source_step: str | None = None
     call_id: int | str | None = None
     attempt: int | None = None
+    blob: bytes | None = None
 
     @property
     def call_text(self) -> str | None:
         """The call's id as people see it."""
-        return format_id(self.call_id) if isinstance(self.call_id, int) else self.call_id
+        return format_id_again(self.call_id) if isinstance(self.call_id, int) else self.call_id
 
     def envelope(self) -> StreamItem:
         """The event with its number and origin."""

@@ -7,11 +7,13 @@ prime modulus would also withstand lines of descent made up to collide (Thue-Mor
 generations), which only the author of a workflow could make, against himself; it costs a division more, 7 % of a step.
 """
 
+from functools import lru_cache
 from typing import Final
 
 MASK: Final = (1 << 128) - 1
 MULTIPLIER: Final = 0x5851F42D4C957F2D14057B7EF767814F  # two 64-bit multipliers of Knuth's MMIX generator, side by side
 _STEP_BITS: Final = 16
+IDS_REMEMBERED: Final = 256
 ROOT_ID: Final = 1
 """The parent of what comes from outside."""
 JOIN_PLACE: Final = (1 << 62) - 1
@@ -27,3 +29,7 @@ def derive_id(parent: int, place: int, step: int) -> int:
 def format_id(call_id: int) -> str:
     """An id as text: 32 hexadecimal digits."""
     return f"{call_id:032x}"
+
+
+format_id_again: Final = lru_cache(IDS_REMEMBERED)(format_id)
+"""The same, for ids that are needed as text time and again: those of calls that write to the stream."""

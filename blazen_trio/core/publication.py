@@ -29,6 +29,10 @@ class StreamItem:
     call_id: str | None = None
     attempt: int | None = None
 
+    def envelope(self) -> "StreamItem":
+        """The item itself: it can stand wherever a record can."""
+        return self
+
 
 class Publication(Protocol):
     """A record that a stream can keep: numbered, and able to make its envelope."""

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
+from msgspec import msgpack
+
 from blazen_trio.abc import RunHeader, StreamRow
 from blazen_trio.codec import Codec, DecodeError, Plain, codec_of, from_msgpack, to_msgpack
 from blazen_trio.core.definition import WorkflowDefinition
@@ -69,6 +71,15 @@ class ItemCodec:
         name = plain.get("event_type") if type(plain) is dict else None
         known = (each for each in self._codecs if type(name) is str and each.event_class(name) is not None)
         return next(known, self._codecs[0]).event_from_plain(plain, dynamic=True)
+
+
+def parts_of(blob: bytes) -> list[Any]:
+    """What ``ItemCodec.write`` put into a blob: the event as plain data, its step, its call and the attempt.
+
+    For a blob that was made in this process: nothing is checked, nor made an event.
+    """
+    parts: list[Any] = msgpack.decode(blob)
+    return parts
 
 
 def _with_inner(definition: WorkflowDefinition) -> Iterator[WorkflowDefinition]:

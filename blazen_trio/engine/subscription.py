@@ -18,8 +18,8 @@ import trio
 from trio.lowlevel import checkpoint
 
 from blazen_trio.core.errors import StoreError
-from blazen_trio.core.events import Event, StreamGap
-from blazen_trio.core.publication import MissedEvents, StreamItem
+from blazen_trio.core.events import Event
+from blazen_trio.core.publication import MissedEvents, Publication, StreamItem
 from blazen_trio.durable.items import ItemCodec
 from blazen_trio.engine.holding import HeldRun
 from blazen_trio.stream import EventSubscription, EventTypes, checked_position, checked_types
@@ -62,26 +62,29 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
 
     async def receive_item(self) -> StreamItem:
         """The next event in its envelope; a gap bears the number of the last event missed; a checkpoint."""
-        while True:
-            item = await self._next()
-            self.position = item.seq
-            if self._types is None or isinstance(item.event, self._types):
-                return item
+        return (await self._receive_record()).envelope()
 
-    async def receive_items(self, count: int) -> list[StreamItem]:
-        """The next events in their envelopes: what is there, from one to ``count``; a checkpoint.
+    async def _receive_record(self) -> Publication:
+        while True:
+            record = await self._next()
+            self.position = record.seq
+            if self._types is None or isinstance(record.event, self._types):
+                return record
+
+    async def receive_records(self, count: int) -> list[Publication]:
+        """The records of the next events: what is there, from one to ``count``; a checkpoint.
 
         Much cheaper for each than one by one.
         """
-        items = [await self.receive_item()]
-        for item in self._ready(count - 1):
-            self.position = item.seq
-            if self._types is None or isinstance(item.event, self._types):
-                items.append(item)
-        return items
+        records = [await self._receive_record()]
+        for record in self._ready(count - 1):
+            self.position = record.seq
+            if self._types is None or isinstance(record.event, self._types):
+                records.append(record)
+        return records
 
-    def _ready(self, count: int) -> Iterable[StreamItem]:
-        """At most so many items behind this position that need not be waited for."""
+    def _ready(self, count: int) -> Iterable[Publication]:
+        """At most so many records behind this position that need not be waited for."""
         if self._items:
             return [self._items.popleft() for _ in range(min(count, len(self._items)))]
         if count < 1 or self._live is None or self._live.dropped > self.position:
@@ -90,9 +93,9 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
             records = self._live.receive_records_nowait(count)
         except trio.EndOfChannel:  # whoever waits for the next one learns it
             return ()
-        return [each.envelope() for each in records if each.seq > self.position and not isinstance(each, MissedEvents)]
+        return [each for each in records if each.seq > self.position and not isinstance(each, MissedEvents)]
 
-    async def _next(self) -> StreamItem:
+    async def _next(self) -> Publication:
         while True:
             if self._is_closed:
                 raise trio.ClosedResourceError
@@ -100,21 +103,21 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
                 await checkpoint()
                 return self._items.popleft()
             if self._live is not None and self._live.dropped <= self.position:
-                item = await self._next_live(self._live)
-                if item is not None:
-                    return item
+                record = await self._next_live(self._live)
+                if record is not None:
+                    return record
             elif not await self._read_stored():
                 await self._wait_for_more()
 
-    async def _next_live(self, live: EventSubscription) -> StreamItem | None:
-        """The next item of the run in memory; ``None`` if that is none, or if the run is there no more."""
+    async def _next_live(self, live: EventSubscription) -> Publication | None:
+        """The next record of the run in memory; ``None`` if that is none, or if the run is there no more."""
         try:
-            item = (await live.receive_record()).envelope()
+            record = await live.receive_record()
         except trio.EndOfChannel:
             self._live = None
             return None
-        is_next = item.seq > self.position and not isinstance(item.event, StreamGap)
-        return item if is_next else None
+        is_next = record.seq > self.position and not isinstance(record, MissedEvents)
+        return record if is_next else None
 
     async def _read_stored(self) -> bool:
         """Read what the store has behind this position; false if there is nothing."""

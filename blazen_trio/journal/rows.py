@@ -20,7 +20,7 @@ from blazen_trio.core import messages as m
 from blazen_trio.core.calls import Call, Unencoded
 from blazen_trio.core.errors import EncodeError
 from blazen_trio.core.events import Event
-from blazen_trio.core.ids import format_id
+from blazen_trio.core.ids import format_id, format_id_again
 from blazen_trio.core.mailbox import Waiter
 from blazen_trio.core.shared_state import MISSING
 from blazen_trio.core.status import Rest
@@ -28,6 +28,8 @@ from blazen_trio.snapshot.fields import checked, checked_id, checked_list, check
 
 Path: TypeAlias = tuple[int, ...]
 """The ids of the calls around a run inside another one, from the outside in."""
+
+_LAST_OF_WAITER: Final = (m.EventClaimed, m.WaitEnded)
 
 NOBODY: Final[Any] = object()
 """The token of a task that waited when the message was written."""
@@ -55,7 +57,7 @@ class RowWriter:
             EncodeError: something in it cannot be encoded.
         """
         plan = _ROWS[type(message)]
-        row: list[Plain] = [plan.kind, [format_id(each) for each in path]]
+        row: list[Plain] = [plan.kind, [format_id(each) for each in path] if path else []]
         for name, write in plan.writers:
             row.append(write(self, codec, getattr(message, name)))
         try:
@@ -73,7 +75,7 @@ class RowWriter:
 
     def forget(self, message: m.Message) -> None:
         """The message was written and taken in: a waiter that got its event, or gave up, comes no more."""
-        if isinstance(message, m.EventClaimed | m.WaitEnded):
+        if isinstance(message, _LAST_OF_WAITER):
             self.waiters.pop(message.waiter, None)
 
 
@@ -229,7 +231,7 @@ def read_class(reader: RunReader, plain: Plain) -> type[Event]:
 
 
 def _write_call(_writer: RowWriter, _codec: Codec, call: Call) -> Plain:
-    return format_id(call.id)
+    return format_id_again(call.id)
 
 
 def _read_call(reader: RunReader, plain: Plain) -> Call:

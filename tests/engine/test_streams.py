@@ -96,14 +96,14 @@ async def test_items_come_in_batches_as_they_come_one_by_one(autojump_clock: Moc
         single, several, notes = run.stream_events(), run.stream_events(), run.stream_events(types=StopEvent)
         async with single, several, notes:
             while seen != 61:
-                batches += [item.seq for item in await several.receive_items(4)]
+                batches += [item.seq for item in await several.receive_records(4)]
                 while one_by_one[-1:] != batches[-1:]:
                     one_by_one.append((await single.receive_item()).seq)
                 seen = batches[-1]
             assert batches == one_by_one == [11, *range(12, 62)]
-            assert [type(item.event) for item in await notes.receive_items(100)] == [StreamGap, StopEvent]
+            assert [type(item.event) for item in await notes.receive_records(100)] == [StreamGap, StopEvent]
             with pytest.raises(trio.EndOfChannel):
-                await several.receive_items(1)
+                await several.receive_records(1)
 
 
 @final
@@ -136,7 +136,7 @@ async def read_in_batches(run: EngineRun, count: int, seen: list[int]) -> None:
     async with run.stream_events() as events:
         with pytest.raises(trio.EndOfChannel):
             while True:
-                seen.extend([item.seq for item in await events.receive_items(count)])
+                seen.extend([item.seq for item in await events.receive_records(count)])
 
 
 async def test_a_lossless_reader_holds_the_run_and_misses_nothing(autojump_clock: MockClock) -> None:

@@ -3,10 +3,11 @@
 from functools import lru_cache
 from typing import Final
 
+from blazen_trio.core.effects import Publish
 from blazen_trio.core.errors import ProtocolError
 from blazen_trio.core.events import Event, StreamGap
-from blazen_trio.core.publication import StreamItem
-from blazen_trio.durable.items import ItemCodec
+from blazen_trio.core.publication import Publication
+from blazen_trio.durable.items import ItemCodec, parts_of
 from blazen_trio.engine import EngineRun, RunInfo
 from blazen_trio.run import WorkflowResult
 from blazen_trio.websocket.protocol import encode_item
@@ -91,18 +92,17 @@ class ItemWriter:
     def __init__(self, workflow: Workflow) -> None:
         self._codec = ItemCodec(workflow)
 
-    def write(self, item: StreamItem) -> EncodedItem:
+    def write(self, record: Publication) -> EncodedItem:
         """The item as it stands in messages. Raises ``EncodeError``."""
-        view = ItemView(
-            item.seq,
-            item.timestamp,
-            event_data(self._codec, item.event),
-            item.source_step,
-            item.call_id,
-            item.attempt,
-        )
-        cls = type(item.event)
-        return EncodedItem(item.seq, names_of(cls), encode_item(view), cls is StreamGap)
+        if isinstance(record, Publish) and record.blob is not None:
+            plain, *origin = parts_of(record.blob)
+            view = ItemView(record.seq, record.timestamp, EventData(plain["event_type"], plain["data"]), *origin)
+        else:
+            item = record.envelope()
+            data = event_data(self._codec, item.event)
+            view = ItemView(item.seq, item.timestamp, data, item.source_step, item.call_id, item.attempt)
+        cls = type(record.event)
+        return EncodedItem(record.seq, names_of(cls), encode_item(view), cls is StreamGap)
 
 
 def gap_item(seq: int, missed: int, now: float) -> bytes:

@@ -4,7 +4,7 @@ from collections import deque
 
 import trio
 
-from blazen_trio.core.publication import StreamItem
+from blazen_trio.core.publication import Publication
 from blazen_trio.engine import EngineRun
 from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.server.shown import ItemWriter
@@ -30,7 +30,7 @@ class WindowReader:
         self._writer = writer
         self._count = max(1, min(limits.batch_events, limits.window // 4))
         self._bytes = max(1, limits.window_bytes // 4)
-        self._unread: deque[StreamItem] = deque()
+        self._unread: deque[Publication] = deque()
 
     async def wait(self) -> None:
         """Wait until there is something to take in, or the stream is over; a checkpoint.
@@ -42,7 +42,7 @@ class WindowReader:
             await trio.lowlevel.checkpoint()
             return
         try:
-            self._unread += await self._events.receive_items(self._count)
+            self._unread += await self._events.receive_records(self._count)
         except trio.EndOfChannel:
             self.is_over = True
 
