@@ -1,5 +1,7 @@
 """Everything that can be asked of an engine from afar."""
 
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -181,15 +183,23 @@ async def test_everything_but_leaving_is_asked_about(autojump_clock: MockClock) 
         assert {each.remote for each in asked} == {"127.0.0.1"}
 
 
-@pytest.mark.parametrize("answer", ["no", "truthy", "raises", "raises later"])
-async def test_only_true_means_yes(autojump_clock: MockClock, answer: str) -> None:
-    async def later() -> bool:
-        raise ValueError("broken hook")
+ANSWERS = {"no": False, "nothing": None, "truthy": 1, "a text": "True", "a list": [True]}
+REFUSING = [*ANSWERS, "no later", "truthy later", "raises", "raises later"]
 
-    def hook(access: Access):
-        if answer == "raises":
+
+@pytest.mark.parametrize("answer", REFUSING)
+async def test_only_true_means_yes(autojump_clock: MockClock, answer: str) -> None:
+    async def later() -> object:
+        await trio.sleep(0.01)
+        return now(answer.removesuffix(" later"))
+
+    def now(said: str) -> object:
+        if said == "raises":
             raise ValueError("broken hook")
-        return {"no": False, "truthy": 1}.get(answer, later()) if answer == "raises later" else answer == "yes" or 1
+        return ANSWERS[said]
+
+    def hook(access: Access) -> Any:
+        return later() if answer.endswith(" later") else now(answer)
 
     async with (
         open_engine(MemoryStore(), [asking]) as engine,
