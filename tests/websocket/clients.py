@@ -66,9 +66,12 @@ class Client:
 
     stream: trio.abc.Stream
     received: bytearray = attrs.Factory(bytearray)
+    _lock: trio.Lock = attrs.Factory(trio.Lock)
 
     async def say(self, data: bytes) -> None:
-        await self.stream.send_all(data)
+        """Send this; tasks may do so at once, like one that answers pings beside one that asks."""
+        async with self._lock:
+            await self.stream.send_all(data)
 
     async def answer(self) -> tuple[int, str]:
         """The status and the head of the server's answer."""

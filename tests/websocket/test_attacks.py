@@ -177,6 +177,7 @@ SHOWN = {
 
 @pytest.mark.parametrize("way", SHOWN)
 async def test_the_hook_sees_who_asks_and_what_exactly(way):
+    shown: dict[str, Any]
     shown, token = SHOWN[way]
     asked: list[Access] = []
 
