@@ -168,7 +168,7 @@ async def test_each_verb_is_asked_about_and_a_no_looks_the_same_for_what_is_not_
         assert await is_served(other)
 
 
-SHOWN = {
+SHOWN: dict[str, tuple[dict[str, Any], str | None]] = {
     "as a header": ({"Authorization": "Bearer reader-7"}, "reader-7"),
     "as a subprotocol": ({"Sec_WebSocket_Protocol": "blazen.v1, bearer.reader-8"}, "reader-8"),
     "not at all": ({}, None),
