@@ -8,7 +8,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -68,7 +68,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-_HOLDS: Final = {
+_HOLDS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "type": _is_of_type,
     "enum": _is_in,
     "const": lambda value, wanted: _is_in(value, [wanted]),
@@ -120,7 +120,7 @@ def _names(value: Any, wanted: Schema, _schema: Schema, place: str) -> Iterator[
         yield from problems(name, wanted, f"{place}, name")
 
 
-_INSIDE: Final = {
+_INSIDE: Final[dict[str, Callable[[Any, Any, Schema, str], Iterator[str]]]] = {
     "$ref": _referred,
     "allOf": _all_of,
     "items": _items,

@@ -129,9 +129,15 @@ def test_the_validator_refuses_what_is_wrong(change):
 
 
 def test_the_validator_knows_its_keywords():
-    schemas = [({"allOf": [{"type": "null"}]}, 1), ({"oneOf": [{"type": "integer"}, {"minimum": 0}]}, 1)]
-    schemas += [({"const": 1}, True), ({"propertyNames": {"maxLength": 1}}, {"ab": 1}), ({"pattern": "^a$"}, "b")]
-    schemas += [({"additionalProperties": {"type": "string"}}, {"a": 1}), ({"items": {"enum": [1]}}, [1, True])]
+    schemas: list[tuple[dict[str, Any], Any]] = [
+        ({"allOf": [{"type": "null"}]}, 1),
+        ({"oneOf": [{"type": "integer"}, {"minimum": 0}]}, 1),
+        ({"const": 1}, True),
+        ({"pattern": "^a$"}, "b"),
+        ({"items": {"enum": [1]}}, [1, True]),
+        ({"propertyNames": {"maxLength": 1}}, {"ab": 1}),
+        ({"additionalProperties": {"type": "string"}}, {"a": 1}),
+    ]
     for schema, value in schemas:
         assert [*problems(value, schema)], schema
     with pytest.raises(KeyError):
