@@ -62,6 +62,11 @@ def find_chromium() -> str | None:
     return shutil.which(os.environ.get("CHROMIUM", "chromium"))
 
 
+def is_expected() -> bool:
+    """Whether there must be one: in CI, as a user who could have installed it, as ``.ci/run`` does."""
+    return bool(os.environ.get("CI")) and shutil.which("apt-get") is not None and os.geteuid() == 0
+
+
 _STILL: Final = """async element => {
     element.scrollIntoView({ block: 'nearest' });
     for (let last = null; ;) {

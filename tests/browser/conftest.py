@@ -6,7 +6,7 @@ import pytest
 
 from blazen_trio import open_engine
 from blazen_trio.stores import MemoryStore
-from tests.browser.chromium import Tab, find_chromium, open_chromium
+from tests.browser.chromium import Tab, find_chromium, is_expected, open_chromium
 from tests.browser.server import ConsoleServer, open_console
 from tests.browser.workflows import workflows
 
@@ -28,7 +28,8 @@ def console_url(console: ConsoleServer) -> str:
 async def tab() -> AsyncIterator[Tab]:
     program = find_chromium()
     if program is None:
-        pytest.skip("no Chromium here: install Debian's package chromium, or name a program in CHROMIUM")
+        give_up = pytest.fail if is_expected() else pytest.skip
+        give_up("no Chromium here: install Debian's package chromium, or name a program in CHROMIUM")
     async with open_chromium(program) as opened:
         await opened.show()
         yield opened

@@ -132,24 +132,57 @@ async def test_an_event_unfolds_and_types_can_be_chosen(tab, console):
     assert json.loads(await tab.text("#log pre"))["event"]["data"] == {"number": 1, "note": "the first sentence"}
 
 
+ANSWER_S_MAX = 2.0
+"""So long a page may leave somebody without an answer, or show the same picture: twice the second at which a flow of
+thought breaks (Nielsen, Usability Engineering, 1993, chapter 5). Measured on two cores: 0.06 s, and 0.75 s beside three
+programs that take all they can get. A page that does its work before it looks at anything else has 6 s here."""
+
+FRAMES_PER_S_MIN = 1
+"""Pictures in a second, on average. Measured as above: 20, and 3 beside the three programs."""
+
+BEHIND_S_MAX = 5.0
+"""So long after the end of a run of 8,000 events in 8 s all is shown: a page that needs more than 1.6 ms for an event
+is not ready by then. Measured as above: 0.3 s, and 1.2 s beside the three programs."""
+
+WATCHED = """(() => {
+    window.frames_at = [performance.now()];
+    const beat = now => { window.frames_at.push(performance.now()); requestAnimationFrame(beat); };
+    requestAnimationFrame(beat);
+    window.answers_ms = [];
+    document.querySelector('#find').addEventListener('input', event => {
+        requestAnimationFrame(() => setTimeout(() => window.answers_ms.push(performance.now() - event.timeStamp)));
+    });
+})()"""
+"""Notes each frame, and of each letter that is typed how long it takes from the key to the picture."""
+
+
 async def test_a_thousand_events_a_second_leave_the_page_responsive(tab, console):
+    """Every event is counted, and the last ones shown; frames and answers to keys come all the while.
+
+    The bounds are far from what the page does, so that they hold on a slow machine, and far from what a page does that
+    is frozen or overrun, on a fast machine, too: see there.
+    """
     await tab.go(console.url)
     await tab.until(IS_CONNECTED)
-    run = await console.engine.start("pour", {"count": 5_000, "rate": 1_000})
+    run = await console.engine.start("pour", {"count": 8_000, "rate": 1_000})
     await tab.js(f"location.hash = {json.dumps('#/run/' + run.run_id)}")
     await tab.until(f"{LAST_SEQ} > 1500")  # warm, and full of rows
-    await tab.js("""(() => {
-        window.beats = [];
-        let last = performance.now();
-        const beat = now => { window.beats.push(now - last); last = now; requestAnimationFrame(beat); };
-        requestAnimationFrame(beat);
-    })()""")
+    await tab.click("#find")
+    await tab.js(WATCHED)
+    for letter in "pour":
+        await tab.type(letter)
+        await trio.sleep(1)
     await run.result()
+    ended_at = trio.current_time()
     published = run.statistics().get("published") or await _last_stored(console, run.run_id)
     await tab.until(f"{STATUS} === 'completed' && {LAST_SEQ} === {published}")
-    beats = sorted(await tab.js("window.beats"))
-    assert len(beats) > 8  # about 150, were the machine ours alone
-    assert beats[len(beats) // 2] < 250
+    assert trio.current_time() - ended_at < BEHIND_S_MAX
+    times = await tab.js("window.frames_at.concat(performance.now())")
+    assert len(times) - 2 >= FRAMES_PER_S_MIN * (times[-1] - times[0]) / 1_000
+    assert max(later - each for each, later in itertools.pairwise(times)) < ANSWER_S_MAX * 1_000
+    answers = await tab.js("window.answers_ms")
+    assert len(answers) == len("pour")
+    assert max(answers) < ANSWER_S_MAX * 1_000
     numbers = await tab.js(NUMBERS)
     assert len(numbers) == ROWS_MAX
     assert numbers == list(range(published - ROWS_MAX + 1, published + 1))
@@ -347,16 +380,43 @@ CONTRAST = """(() => {
         }
         return 1;
     };
+    const ratio = (one, other) => (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
     const poor = [];
+    let drawn = 0;
+    const check = (element, light, behind, least) => {
+        const found = ratio(light, behind);
+        const name = [element.tagName, element.getAttribute('class'), element.textContent.slice(0, 30)];
+        if (found < least) poor.push([...name, found]);
+    };
     for (const element of document.querySelectorAll('body *')) {
         const isText = [...element.childNodes].some(each => each.nodeType === 3 && each.data.trim());
         if (!isText || !element.checkVisibility() || element.disabled || element.closest('svg')) continue;
-        const [a, b] = [shade(getComputedStyle(element).color).light, ground(element)];
-        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        if (ratio < 4.5) poor.push([element.className, element.textContent.slice(0, 30), ratio]);
+        check(element, shade(getComputedStyle(element).color).light, ground(element), 4.5);
     }
-    return poor;
+    // What is painted before a text at its place: its own outline, a shape, or what is behind the picture.
+    const under = text => {
+        const { paintOrder, stroke, strokeWidth } = getComputedStyle(text);
+        if (paintOrder.startsWith('stroke') && parseFloat(strokeWidth) >= 3) return shade(stroke).light;
+        const { x, y, width, height } = text.getBoundingClientRect();
+        const isIn = box => box.x <= x + width / 2 && x + width / 2 <= box.x + box.width
+            && box.y <= y + height / 2 && y + height / 2 <= box.y + box.height;
+        const shapes = [...text.closest('svg').querySelectorAll('rect')].filter(each => each.checkVisibility()
+            && each.compareDocumentPosition(text) & Node.DOCUMENT_POSITION_FOLLOWING
+            && getComputedStyle(each).fill !== 'none' && isIn(each.getBoundingClientRect()));
+        return shapes.length ? shade(getComputedStyle(shapes.at(-1)).fill).light : ground(text.closest('svg'));
+    };
+    for (const text of document.querySelectorAll('svg text')) {
+        if (!text.checkVisibility() || !text.textContent.trim()) continue;
+        drawn += 1;
+        check(text, shade(getComputedStyle(text).fill).light, under(text), 4.5);
+    }
+    for (const shape of document.querySelectorAll('.node rect:not(.badge), .edge path')) {
+        check(shape, shade(getComputedStyle(shape).stroke).light, ground(shape.closest('svg')), 3);
+    }
+    return [poor, drawn];
 })()"""
+"""Texts that are too pale on what is behind them, in the picture of the workflow, too, and its lines; and how many
+texts the picture has. WCAG 2.2 wants a contrast of 4.5 for text (1.4.3), and 3 for what is drawn (1.4.11)."""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -372,7 +432,10 @@ async def test_text_can_be_read_in_light_and_in_dark(tab, console, scheme, tmp_p
     await tab.until("document.querySelector('.question')")
     await tab.js("document.querySelector('#log summary').click()")
     await tab.until("document.querySelector('#log pre')")
-    assert await tab.js(CONTRAST) == []
+    await tab.until("document.querySelector('.node.lit .count').textContent")
+    poor, drawn = await tab.js(CONTRAST)
+    assert poor == []
+    assert drawn > 12  # five steps, the ends, and what leads from one to the next
     await trio.Path(tmp_path / f"{scheme}.png").write_bytes(await tab.screenshot())
     ground = await tab.js("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, ground[4:-1].split(","))) < 200) is (scheme == "dark")

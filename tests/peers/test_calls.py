@@ -34,6 +34,7 @@ from blazen_trio import (
 from blazen_trio.engine.aborted_calls import ABORTED_S, AbortedCalls
 from blazen_trio.engine.calls import abort_call, begin_call, called_workflow, end_call
 from blazen_trio.engine.kept_refs import KEPT_S, KeptRefs
+from blazen_trio.peers import ABORT_S
 from blazen_trio.stores import MemoryStore
 from blazen_trio.testing.stores import _Around
 from tests.engine.stories import sleeping
@@ -56,6 +57,19 @@ class BreakingStore(_Around):
     async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
         if self.is_broken:
             raise StoreError("it cannot be asked")
+        return await call()
+
+
+@final
+class StuckStore(_Around):
+    """A store that is late with a new run, and takes 1,000 seconds for whatever comes then."""
+
+    created_at = 0.0
+
+    async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        is_new_run = "create" in getattr(call, "__qualname__", "")
+        await trio.sleep(1 if is_new_run else 1_000 if self.created_at else 0)
+        self.created_at = trio.current_time() if is_new_run else self.created_at
         return await call()
 
 
@@ -183,6 +197,25 @@ async def test_an_abort_that_found_its_run_is_in_the_run_and_nowhere_else(autoju
             with pytest.raises(WorkflowAbortedError, match="enough"):
                 await run_call(engine, "doubling", INPUT, "call")
             assert engine.statistics()["aborted_calls"] == 0
+
+
+async def test_a_call_that_is_aborted_while_it_begins_is_answered_though_its_store_is_stuck(
+    autojump_clock: MockClock,
+) -> None:
+    store = StuckStore(MemoryStore())
+    async with open_engine(store, [sleeping]) as engine, trio.open_nursery() as nursery:
+        begun_at: list[float] = []
+
+        async def begin() -> None:
+            await begin_call(engine, "sleeping", StartEvent(10_000), "call")
+            begun_at.append(trio.current_time())
+
+        nursery.start_soon(begin)
+        await trio.sleep(0.5)
+        with pytest.raises(RunNotFoundError):
+            await abort_call(engine, "call", "enough")
+        await until(lambda: begun_at, 2_000)
+        assert begun_at[0] - store.created_at == pytest.approx(ABORT_S)
 
 
 async def test_an_abort_concerns_calls_and_no_other_runs(autojump_clock: MockClock) -> None:

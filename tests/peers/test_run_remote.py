@@ -176,7 +176,7 @@ class Deaf:
         raise AssertionError
 
     async def abort(self, run_id: str, reason: str | None = None) -> None:
-        await trio.sleep_forever()
+        await trio.sleep(1_000)  # longer than anybody may wait; for ever, who does would hang instead of fail
 
     async def deref_session_ref(self, key: RegistryKey) -> SessionRefData:
         raise NotImplementedError

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import trio
-from trio.testing import memory_stream_pair
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from blazen_trio.websocket import WebsocketLimits, WebsocketServer
 from blazen_trio.websocket.server import Connection, SessionLike, frame
@@ -20,6 +20,9 @@ NO_ENGINE: Any = SimpleNamespace(node_id="node", statistics=lambda: {"held": 3, 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+
+CLOSED_BY_ITSELF = 1000
+"""The code of a session that closes: it was first, so it counts, whatever the client does then."""
 
 
 def request(
@@ -63,9 +66,12 @@ class Client:
 
     stream: trio.abc.Stream
     received: bytearray = attrs.Factory(bytearray)
+    _lock: trio.Lock = attrs.Factory(trio.Lock)
 
     async def say(self, data: bytes) -> None:
-        await self.stream.send_all(data)
+        """Send this; tasks may do so at once, like one that answers pings beside one that asks."""
+        async with self._lock:
+            await self.stream.send_all(data)
 
     async def answer(self) -> tuple[int, str]:
         """The status and the head of the server's answer."""
@@ -176,14 +182,11 @@ class Slow(Echo):
 
 @attrs.define
 class Closing(Echo):
-    """Wants to be rid of the client after half a second."""
+    """Wants to be rid of the client at once: whatever the client says, the close frame was there before it."""
 
     async def open(self) -> None:
-        self.connection.nursery.start_soon(self._close)
-
-    async def _close(self) -> None:
-        await trio.sleep(0.5)
-        self.connection.close_soon(1000, "enough")
+        self.connection.close_soon(CLOSED_BY_ITSELF, "enough")
+        await trio.lowlevel.checkpoint()
 
 
 SESSIONS: dict[str, Callable[[Connection], Echo]] = {
@@ -197,6 +200,44 @@ SESSIONS: dict[str, Callable[[Connection], Echo]] = {
 def doorkeeper(**options: Any) -> Doorkeeper:
     plain: dict[str, Any] = {"host": "127.0.0.1", "token": None, "origins": frozenset(), "hosts": frozenset()}
     return Doorkeeper(**(plain | {"is_open": not options.get("token")} | options))
+
+
+@attrs.define
+class Witness:
+    """Another client, of a session of one kind, that keeps what it hears and when: nothing must be amiss.
+
+    ``heard``: seconds since it came, opcode and payload; the opcode -1 stands for the end.
+    """
+
+    kind: str
+    client: Client
+    came_at: float
+    heard: list[tuple[float, int, bytes]] = attrs.Factory(list)
+
+    async def watch(self) -> None:
+        """Be the task that listens; it never says goodbye."""
+        opcode = 0
+        while opcode != -1:
+            opcode, payload = await self.client.frame()
+            self.heard.append((round(trio.current_time() - self.came_at, 3), opcode, payload))
+
+    async def check(self) -> None:
+        """See that it was served as if it were alone: everything, in time, and nothing else.
+
+        Not to be asked at a tenth of a second, when the next event is due.
+        """
+        seconds = trio.current_time() - self.came_at
+        wanted: list[tuple[float, int, bytes]]
+        if self.kind == "closing":
+            wanted = [(0.0, CLOSE, b"\x03\xe8enough"), (2.0, -1, b"")]
+        else:
+            await self.client.say(masked(PING, b"still there?"))
+            await wait_all_tasks_blocked()
+            wanted = [(round(seconds, 3), PONG, b"still there?")]
+        if self.kind == "streaming":
+            wanted = [(each / 10, TEXT, b"an event") for each in range(int(seconds * 10) + 1)] + wanted
+        assert seconds >= 2
+        assert sorted(self.heard) == sorted(wanted)
 
 
 @attrs.define
@@ -218,6 +259,16 @@ class House:
         client = self.client()
         await client.shake_hands()
         return client
+
+    async def witness(self, kind: str) -> Witness:
+        """A guest whose session is of this kind, and who listens; of a slow session, in the middle of a message."""
+        client = await self.guest()
+        witness = Witness(kind, client, trio.current_time())
+        self.nursery.start_soon(witness.watch)
+        if kind == "slow":
+            await client.say(masked(TEXT, b"take your time"))
+        await wait_all_tasks_blocked()
+        return witness
 
     def is_quiet(self, connections: int = 0) -> bool:
         """Whether nothing is left of the others."""

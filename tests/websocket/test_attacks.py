@@ -168,6 +168,50 @@ async def test_each_verb_is_asked_about_and_a_no_looks_the_same_for_what_is_not_
         assert await is_served(other)
 
 
+SHOWN: dict[str, tuple[dict[str, Any], str | None]] = {
+    "as a header": ({"Authorization": "Bearer reader-7"}, "reader-7"),
+    "as a subprotocol": ({"Sec_WebSocket_Protocol": "blazen.v1, bearer.reader-8"}, "reader-8"),
+    "not at all": ({}, None),
+}
+
+
+@pytest.mark.parametrize("way", SHOWN)
+async def test_the_hook_sees_who_asks_and_what_exactly(way):
+    shown: dict[str, Any]
+    shown, token = SHOWN[way]
+    asked: list[Access] = []
+
+    def note(access: Access) -> bool:
+        asked.append(access)
+        return True
+
+    async with open_castle(authorize=note) as castle:
+        client = await castle.guest(await castle.caller(), X_Team="Blue; Green", **shown)
+        host, port = castle.sockets[0].socket.getsockname()
+        await client.ask("start", workflow="asking", event=start_event(1), run_id="mine")
+        await client.ask("get", run_id="mine")
+        await client.ask("subscribe", run_id="mine")
+        await client.ask("runs", workflow="asking")
+        await client.ask("statistics")
+        with pytest.raises(Refused, match="RunNotFoundError"):
+            await client.ask("info", run_id="absent")
+        await client.ask("call", call_id="called", workflow="echoing", steps=["echo"], event=start_event(1))
+    whole = request(X_Team="Blue; Green", **shown).decode().splitlines()[1:-1]
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in whole)}
+    who: Any = {"remote": f"{host}:{port}", "token": token, "headers": headers}
+    assert headers["x-team"] == "Blue; Green"
+    assert asked == [
+        Access(verb="start", run_id="mine", workflow="asking", **who),
+        Access(verb="get", run_id="mine", workflow="asking", **who),
+        Access(verb="subscribe", run_id="mine", workflow="asking", **who),
+        Access(verb="runs", run_id=None, workflow="asking", **who),
+        Access(verb="get", run_id="mine", workflow="asking", **who),
+        Access(verb="statistics", run_id=None, workflow=None, **who),
+        Access(verb="info", run_id="absent", workflow=None, **who),
+        Access(verb="call", run_id="called", workflow="echoing", **who),
+    ]
+
+
 async def test_a_call_does_not_show_the_result_of_a_run_that_its_caller_may_not_see(autojump_clock):
     def only_asking(access: Access) -> bool:
         return access.workflow == "asking"

@@ -1,4 +1,7 @@
-"""A run is a run: the same stories over an engine here and over one that is somewhere else."""
+"""A run is a run: the same stories over an engine here and over one that is somewhere else.
+
+All messages of these stories are held against the AsyncAPI document.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -34,6 +37,8 @@ from blazen_trio import (
 )
 from blazen_trio.stores import MemoryStore
 from tests.websocket.remote import remote_engine
+
+pytestmark = pytest.mark.usefixtures("watch")
 
 AnyEngine: TypeAlias = Any
 Opening: TypeAlias = Callable[[], AbstractAsyncContextManager[AnyEngine]]

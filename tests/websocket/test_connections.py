@@ -9,7 +9,21 @@ from trio.testing import wait_all_tasks_blocked
 from blazen_trio.websocket import WebsocketLimits
 from blazen_trio.websocket.server import Connection, frame
 from blazen_trio.websocket.server.connection import SessionLike
-from tests.websocket.clients import CLOSE, PING, PONG, TEXT, Client, Echo, Idle, Slow, is_alive, masked, open_house
+from tests.websocket.clients import (
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Client,
+    Echo,
+    House,
+    Idle,
+    Slow,
+    is_alive,
+    masked,
+    open_house,
+    request,
+)
 
 
 async def test_a_message_goes_to_the_session_and_an_answer_comes_back(autojump_clock):
@@ -183,6 +197,45 @@ async def test_messages_that_are_read_are_never_too_many(autojump_clock):
                 assert (await client.frame())[0] == TEXT
 
 
+class Deliberate(Echo):
+    """Takes half a millisecond for each message."""
+
+    async def receive(self, text: str) -> None:
+        await trio.sleep(0.0005)
+
+
+async def test_a_client_that_says_more_than_fits_is_read_at_the_sessions_pace(autojump_clock):
+    async with open_house(Deliberate) as house:
+        client = await house.guest()
+        await client.say(masked(TEXT, b"x" * 1_000) * 10_000 + masked(CLOSE, b"\x03\xe8"))
+        assert await client.end() == 1000
+        assert trio.current_time() == pytest.approx(10_000 * 0.0005, rel=0.1)
+
+
+async def test_what_goes_in_and_out_is_counted(autojump_clock):
+    async with open_house() as house:
+        client = await house.guest()
+        before = traffic(house)
+        assert before[:2] == (0, 0)
+        for size in (5, 70_000):
+            await client.say(masked(TEXT, b"x" * size))
+            assert await client.frame() == (TEXT, b"x" * size)
+        payloads = 5 + 70_000
+        counted = tuple(now - then for now, then in zip(traffic(house), before, strict=True))
+        assert counted == (2, 2, payloads + (2 + 4) + (10 + 4), payloads + 2 + 10)
+        text = house.server.metrics()
+        for name, count in zip(TRAFFIC, traffic(house), strict=True):
+            assert f"\nblazen_trio_websocket_{name}_total {count}\n" in text
+
+
+TRAFFIC = ("messages_in", "messages_out", "bytes_in", "bytes_out")
+
+
+def traffic(house: House) -> tuple[int, ...]:
+    counts = house.server.statistics()
+    return tuple(counts[each] for each in TRAFFIC)
+
+
 class Failing(Echo):
     """Has a bug."""
 
@@ -312,11 +365,24 @@ async def test_too_many_connections_are_turned_away(autojump_clock):
     async with open_house(limits=WebsocketLimits(connections=2)) as house:
         guests = [await house.guest() for _ in range(2)]
         third = house.client()
-        assert (await third.answer())[0] == 503
+        status, head = await third.answer()
+        assert status == 503
+        assert "\r\nretry-after: 10\r\n" in head.lower()
         assert await third.rest() == b"too many connections\n"
         await guests[0].stream.aclose()
         await wait_all_tasks_blocked()
         assert await is_alive(await house.guest())
+
+
+async def test_who_comes_while_the_server_goes_away_is_told_to_come_back(autojump_clock):
+    async with open_house() as house:
+        early, late = await house.guest(), house.client()
+        house.server.close_all()
+        await late.say(request())
+        status, head = await late.answer()
+        assert status == 503
+        assert "\r\nretry-after: 10\r\n" in head.lower()
+        assert await early.end() == 1001
 
 
 def test_a_session_is_what_the_protocol_says():

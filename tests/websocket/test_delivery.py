@@ -144,10 +144,37 @@ async def test_a_client_that_wants_nothing_of_it_is_not_stuck_by_its_own_window(
             tap.notes(100)
             tap.end()
             for window in (1, 2, 3, 9):
-                while not client.said("ended", window):
-                    await client.received(window, client.until(window))
-                    await trio.sleep(0.1)
+                with trio.fail_after(100):
+                    while not client.said("ended", window):
+                        await client.received(window, client.until(window))
+                        await trio.sleep(0.1)
                 assert client.seqs(window) == [101]
+
+
+async def test_who_waits_for_little_learns_four_times_in_a_window_how_far_it_is(autojump_clock: MockClock) -> None:
+    tap = new_tap()
+    async with open_engine(MemoryStore(), [pouring()]) as engine, serving(engine) as server:
+        run = await engine.start("pouring")
+        async with connected(server) as client:
+            subscription = await client.say("subscribe", run_id=run.run_id, types=["LoudNote"], window=40)
+            for _ in range(45):
+                tap.publish(Note)
+                await trio.sleep(0.1)
+            assert [each["until"] for each in client.said("events")] == [10, 20, 30, 40]
+            assert client.items(subscription) == []
+
+
+async def test_who_has_no_room_left_knows_how_far_it_is(autojump_clock: MockClock) -> None:
+    tap = new_tap()
+    async with open_engine(MemoryStore(), [pouring()]) as engine, serving(engine) as server:
+        run = await engine.start("pouring")
+        async with connected(server) as client:
+            await client.say("subscribe", run_id=run.run_id, types=["LoudNote"], window=40)
+            for kind in [*[Note] * 38, LoudNote, Note, Note, LoudNote]:
+                tap.publish(kind)
+                await trio.sleep(0.1)
+            told = [(each["until"], [item["seq"] for item in each["items"]]) for each in client.said("events")]
+            assert told == [(10, []), (20, []), (30, []), (39, [39]), (40, [])]
 
 
 async def test_gaps_are_told_whatever_was_asked_for(autojump_clock: MockClock) -> None:
@@ -291,6 +318,27 @@ async def test_a_pause_is_told_though_it_is_no_event(autojump_clock: MockClock) 
 
 def statuses(client: Client) -> list[str]:
     return [each["run"]["status"] for each in client.said("run")]
+
+
+async def test_an_answer_that_is_older_than_what_was_told_is_not_the_last_word(autojump_clock: MockClock) -> None:
+    new_tap()
+    async with open_engine(MemoryStore(), [pouring()]) as engine, serving(engine) as server:
+        run = await engine.start("pouring")
+        async with connected(server) as client:
+            await client.ask("subscribe", run_id=run.run_id)
+            await trio.sleep(1)
+            client.connection.block()
+            await client.say("workflows")  # its answer is under way,
+            await client.say("workflows")  # that of this one goes when all of the pause was told,
+            old = await client.say("get", run_id=run.run_id)  # and only then that of this one
+            await trio.sleep(1)
+            await (await engine.get(run.run_id)).pause(interrupt=True)
+            await trio.sleep(1)
+            client.connection.let_go()
+            await trio.sleep(1)
+            assert (await client.answer(old))["status"] == "running"
+            assert statuses(client) == ["running", "paused", "paused"]
+            assert client.connection.sent[-1]["type"] == "run"
 
 
 async def test_a_lost_connection_ends_its_subscriptions_quietly(autojump_clock: MockClock) -> None:

@@ -6,8 +6,9 @@ from trio.testing import MockClock
 
 from blazen_trio import open_engine
 from blazen_trio.stores import MemoryStore
+from blazen_trio.websocket.server.feeds import GRACE_MS, PACE_S
 from blazen_trio.websocket.server.window import EncodedItem, Window
-from tests.websocket.fakes import FakeServer, ForgetfulStore, connected, new_tap, pouring, serving
+from tests.websocket.fakes import Client, FakeServer, ForgetfulStore, connected, new_tap, pouring, serving
 
 
 def feeds_of(server: FakeServer) -> int:
@@ -107,6 +108,69 @@ async def test_a_burst_reaches_everybody_who_keeps_up(autojump_clock: MockClock)
             for client in (one, other):
                 await client.ended(1)
                 assert client.seqs(1) == list(range(1, 1_002))
+
+
+async def follow(client: Client, last: int) -> float:
+    """Take everything up to there, and say so; when that was."""
+    taken = 0
+    while taken < last:
+        await client.reached(1, taken + 1)
+        taken = client.until(1)
+        await client.received(1, taken)
+    return trio.current_time()
+
+
+async def test_a_burst_waits_a_moment_for_those_who_are_only_a_little_slower(autojump_clock: MockClock) -> None:
+    tap = new_tap()
+    async with open_engine(MemoryStore(), [pouring()]) as engine, serving(engine, window=40) as server:
+        run = await engine.start("pouring")
+        async with connected(server) as quick, connected(server) as late, trio.open_nursery() as nursery:
+            late.connection.delay_s = 0.02  # ten times what a window takes to fill
+            for client in (quick, late):
+                await client.ask("subscribe", run_id=run.run_id, id=1)
+                nursery.start_soon(follow, client, 1_001)
+            tap.notes(1_000)
+            tap.end()
+    for client in (quick, late):
+        assert client.seqs(1) == list(range(1, 1_002))
+
+
+async def test_who_takes_nothing_is_waited_for_once(autojump_clock: MockClock) -> None:
+    tap = new_tap()
+    async with open_engine(MemoryStore(), [pouring()]) as engine, serving(engine, window=40) as server:
+        run = await engine.start("pouring")
+        async with connected(server) as quick, connected(server) as stuck:
+            for client in (quick, stuck):
+                await client.ask("subscribe", run_id=run.run_id, id=1)
+            stuck.connection.block()
+            begun = trio.current_time()
+            tap.notes(1_000)
+            assert await follow(quick, 1_000) - begun < (GRACE_MS + 1_000 / 10 + 50) / 1_000
+    assert quick.seqs(1) == list(range(1, 1_001))
+
+
+async def test_events_after_a_silence_go_at_once_and_many_within_a_millisecond_together(
+    autojump_clock: MockClock,
+) -> None:
+    tap = new_tap()
+    async with (
+        open_engine(MemoryStore(), [pouring()]) as engine,
+        serving(engine, window=2_000, batch_events=1_000) as server,
+    ):
+        run = await engine.start("pouring")
+        async with connected(server) as client:
+            await client.ask("subscribe", run_id=run.run_id, id=1)
+            for number in range(1, 4):
+                await trio.sleep(1)
+                begun = trio.current_time()
+                tap.notes(1)
+                await client.reached(1, number)
+                assert trio.current_time() == begun
+            for _ in range(1_000):
+                tap.notes(1)
+                await trio.sleep(PACE_S / 20)
+            await client.reached(1, 1_003)
+            assert 40 <= len(client.said("events")) - 3 <= 60  # of 20 events each
 
 
 async def test_a_run_that_is_over_can_be_read_and_read_again(autojump_clock: MockClock) -> None:

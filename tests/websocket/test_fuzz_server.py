@@ -204,14 +204,14 @@ async def held(castle: Castle) -> int:
     return tracemalloc.get_traced_memory()[0] if tracemalloc.is_tracing() else 0
 
 
-async def test_a_hundred_clients_that_are_bad_by_chance(autojump_clock, caplog):
+async def test_a_hundred_clients_that_are_bad_by_chance(autojump_clock, caplog, watch):
     await fuzz(range(120), 0)
     assert not caplog.records
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1_000_000, 2_000_000, 3_000_000])
-async def test_thousands_of_clients_that_are_bad_by_chance(autojump_clock, caplog, seed):
+async def test_thousands_of_clients_that_are_bad_by_chance(autojump_clock, caplog, watch, seed):
     await fuzz(range(seed, seed + share(2_000)), 0)
     assert not caplog.records
 

@@ -1,4 +1,8 @@
-"""Handshakes: good ones, hostile ones, slow ones. After each the server lives, and another client notices nothing."""
+"""Handshakes: good ones, hostile ones, slow ones. After each the server lives, and another client notices nothing.
+
+The hostile ones come while a session of another client is idle, streams, is slow, or closes: each is served on as if
+nobody else were there, to the millisecond.
+"""
 
 from contextlib import suppress
 
@@ -7,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from blazen_trio.websocket import WebsocketLimits
-from tests.websocket.clients import KEY, TEXT, TOKEN, Client, House, Idle, is_alive, masked, open_house, request
+from tests.websocket.clients import KEY, SESSIONS, TEXT, TOKEN, Client, House, is_alive, masked, open_house, request
 
 BAD_BYTES = {
     "nothing": b"",
@@ -110,25 +114,28 @@ async def hurt(house: House, data: bytes) -> tuple[int, bytes]:
     return int(rest.split(b" ", 2)[1]) if rest else 0, rest
 
 
+@pytest.mark.parametrize("kind", SESSIONS)
 @pytest.mark.parametrize("name", [*BAD_BYTES, *REFUSED])
-async def test_a_hostile_handshake_is_refused_and_harms_nobody(autojump_clock, name):
+async def test_a_hostile_handshake_is_refused_and_harms_nobody(autojump_clock, name, kind):
     data = BAD_BYTES.get(name) or REFUSED.get(name, (0, b""))[1]
-    async with open_house() as house:
-        other = await house.guest()
+    async with open_house(SESSIONS[kind]) as house:
+        witness = await house.witness(kind)
         got, text = await hurt(house, data)
         assert got == (REFUSED[name][0] if name in REFUSED else 400 if data else 0)
         assert b"101" not in text.split(b"\r\n")[0]
         assert trio.current_time() <= 8
-        assert await is_alive(other)
-        await wait_all_tasks_blocked()
-        assert house.is_quiet(1)
+        await trio.sleep(3.05)
+        await witness.check()
+        assert house.is_quiet(0 if kind == "closing" else 1)
         assert house.server.statistics()["errors"] == 0
 
 
+@pytest.mark.parametrize("kind", SESSIONS)
 @pytest.mark.parametrize("name", [*BAD_BYTES, *REFUSED])
-async def test_a_hostile_handshake_may_also_end_early_or_drip(autojump_clock, name):
+async def test_a_hostile_handshake_may_also_end_early_or_drip(autojump_clock, name, kind):
     data = (BAD_BYTES.get(name) or REFUSED.get(name, (0, b""))[1])[:2_000]
-    async with open_house(Idle) as house:
+    async with open_house(SESSIONS[kind]) as house:
+        witness = await house.witness(kind)
         for size in (1, len(data) // 2, max(0, len(data) - 1)):
             gone = house.client()
             await gone.say(data[:size])
@@ -139,8 +146,9 @@ async def test_a_hostile_handshake_may_also_end_early_or_drip(autojump_clock, na
             await wait_all_tasks_blocked()
         await drip.stream.aclose()
         await wait_all_tasks_blocked()
-        await trio.sleep(8)
-        assert house.is_quiet()
+        await trio.sleep(8.05)
+        await witness.check()
+        assert house.is_quiet(0 if kind == "closing" else 1)
         assert house.server.statistics()["errors"] == 0
 
 

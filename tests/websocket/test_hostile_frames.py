@@ -11,10 +11,12 @@ from trio.testing import wait_all_tasks_blocked
 from tests.websocket.clients import (
     BINARY,
     CLOSE,
+    CLOSED_BY_ITSELF,
     PING,
     PONG,
     SESSIONS,
     TEXT,
+    Client,
     Echo,
     is_alive,
     masked,
@@ -95,17 +97,23 @@ PARTING: dict[str, tuple[int, bytes]] = {
     "close in a message": (1001, masked(TEXT, b"x", fin=False) + close(1001)),
     "private code": (4999, close(4999, b"bye")),
 }
-CLOSED_BY_ITSELF = 1000
-"""The code of a session that closes: what it wants counts if it is first."""
+GONE_AFTER_S = {"idle": 20 + 5, "streaming": 5, "slow": 20 + 5, "closing": 2}
+"""When a client that reads nothing is gone: a ping, an event, a close frame has so long to be taken."""
+
+
+def code_of(name: str, kind: str) -> int:
+    """What a sequence is closed with: nothing is a violation any more where a close frame went out before."""
+    return CLOSED_BY_ITSELF if kind == "closing" else (HOSTILE | PARTING)[name][0]
 
 
 @pytest.mark.parametrize("kind", SESSIONS)
 @pytest.mark.parametrize("name", [*HOSTILE, *PARTING])
 async def test_a_hostile_client_is_closed_with_the_right_code(autojump_clock, name, kind):
-    code, data = (HOSTILE | PARTING)[name]
+    code, (_, data) = code_of(name, kind), (HOSTILE | PARTING)[name]
     async with open_house(lambda connection: (Echo if connection.number == 1 else SESSIONS[kind])(connection)) as house:
         other = await house.guest()
         client = await house.guest()
+        await wait_all_tasks_blocked()  # a session that closes has done so
         await client.say(masked(TEXT, b"hello") + data)
         assert await client.end() == code
         assert trio.current_time() <= 3
@@ -130,9 +138,10 @@ async def test_who_broke_a_rule_sees_the_end_at_once_and_who_closes_then_is_gone
 @pytest.mark.parametrize("kind", SESSIONS)
 async def test_byte_by_byte_it_is_the_same(autojump_clock, kind):
     async with open_house(SESSIONS[kind]) as house:
-        for name, (code, data) in (HOSTILE | PARTING).items():
+        for name, (_, data) in (HOSTILE | PARTING).items():
             if len(data) > 100:
                 continue
+            code = code_of(name, kind)
             client = await house.guest()
             try:
                 for byte in data:
@@ -161,26 +170,32 @@ async def test_a_hostile_client_may_also_just_go(autojump_clock, name, kind):
 
 
 @pytest.mark.parametrize("kind", SESSIONS)
-async def test_a_client_that_reads_nothing_for_a_minute_is_gone(autojump_clock, kind):
+async def test_a_client_that_reads_nothing_is_gone_in_time(autojump_clock, kind):
     async with open_house(lambda connection: (Echo if connection.number == 1 else SESSIONS[kind])(connection)) as house:
         other = await house.guest()
-        near, far = trio.testing.lockstep_stream_pair()
+        near, far = trio.testing.lockstep_stream_pair()  # it holds nothing: each byte waits for its reader
         house.nursery.start_soon(house.server.serve, far)
-        await near.send_all(b"")
-        house.nursery.start_soon(near.send_all, b"GET / HTTP/1.1\r\n")
-        for _ in range(12):
-            await trio.sleep(5)
-            assert await is_alive(other)
+        await Client(near).shake_hands()
+        if kind == "slow":
+            await near.send_all(masked(TEXT, b"take your time"))
+        await trio.sleep(GONE_AFTER_S[kind] - 0.1)
+        assert house.is_quiet(2)
+        await trio.sleep(2.2)  # a ping may be late by a tenth of 20 s
         assert house.is_quiet(1)
+        assert [each.closed for each in house.sessions] == [0, 1]
+        assert house.server.statistics()["errors"] == 0
+        if trio.current_time() > 20:  # it was asked, too
+            assert await other.frame() == (PING, b"")
+        assert await is_alive(other)
 
 
 async def test_pings_to_a_client_that_reads_no_pongs_end_in_time(autojump_clock):
     async with open_house() as house:
         near, far = trio.testing.lockstep_stream_pair()
         house.nursery.start_soon(house.server.serve, far)
-        from tests.websocket.clients import Client, request
-
-        await Client(near).shake_hands(request())
+        await Client(near).shake_hands()
         await near.send_all(masked(PING))
-        await trio.sleep(5.1)
+        await trio.sleep(4.9)
+        assert house.is_quiet(1)
+        await trio.sleep(0.2)
         assert house.is_quiet()
