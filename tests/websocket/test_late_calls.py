@@ -27,10 +27,9 @@ class SlowStore(_Around):
         before_s, after_s = (0.23, 0.02) if "create" in getattr(call, "__qualname__", "") else (0.01, 0.09)
         with trio.CancelScope(shield=True):
             await trio.sleep(before_s)
-            try:
-                return await call()
-            finally:
-                await trio.sleep(after_s)
+            result = await call()
+            await trio.sleep(after_s)
+            return result
 
 
 async def call(client: Client, call_id: str = "x") -> int:

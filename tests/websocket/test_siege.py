@@ -168,7 +168,7 @@ async def tls_client(castle: Castle) -> trio.SSLStream[trio.SocketStream]:
 
 
 async def test_tls_in_bad_hands(caplog):
-    limits = WebsocketLimits(handshake=1.0, close=0.2, send=1.0, ping=0.5, pong=1.0)  # honest ones need far less
+    limits = WebsocketLimits(handshake=1.0, close=0.2, send=1.0, ping=0.5, pong=3.0)  # honest ones need far less
     async with open_castle(ssl_context=tls(), limits=limits) as castle:
         other = await castle.guest(Client(await tls_client(castle)))
         stalled = await castle.caller()  # begins a handshake and stops
