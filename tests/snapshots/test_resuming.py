@@ -217,7 +217,7 @@ async def test_history_goes_on(autojump_clock: MockClock) -> None:
 # --- Runs that are over -----------------------------------------------------------------------------------------------
 
 
-async def test_a_run_that_is_over_gives_its_result_at_once() -> None:
+async def test_a_run_that_is_over_gives_its_result_at_once(autojump_clock: MockClock) -> None:
     workflow = fan_out().workflow
     async with workflow.start() as run:
         with trio.fail_after(10):
