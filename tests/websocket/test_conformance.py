@@ -103,10 +103,11 @@ asking = Workflow("asking", [ask_twice], events=[Note, LoudNote])
 publishing = Workflow("publishing", [publish], events=[Note], collect_history=True)
 collecting = Workflow("collecting", [collect], events=[Item])
 failing = Workflow("failing", [fail])
+recording = Workflow("recording", [fail], collect_history=True)
 sleeping = Workflow("sleeping", [sleep], timeout=50)
 reporting = Workflow("reporting", [report])
 
-ALL = [asking, publishing, collecting, failing, sleeping, reporting]
+ALL = [asking, publishing, collecting, failing, recording, sleeping, reporting]
 
 
 @asynccontextmanager
@@ -149,13 +150,13 @@ async def test_a_run_gives_its_result(engine: Opening, autojump_clock: MockClock
             StopEvent({"published": 3}),
         )
         assert (result.usage_total.total_tokens, result.cost_total_usd) == (7, 0.5)
-        await run.refresh()
         assert run.status is RunStatus.COMPLETED
         assert (run.usage_total.total_tokens, run.cost_total_usd) == (7, 0.5)
         assert run.history
         assert run.workflow.name == "publishing"
         assert run.statistics()["status"] == "completed"
         again = await there.get(run.run_id)
+        assert again.history == run.history
         assert (await again.result()).result == {"published": 3}
 
 
@@ -218,7 +219,6 @@ async def test_a_run_asks_and_is_answered(engine: Opening, autojump_clock: MockC
             await run.respond_to_input(await asked(run, "second?"), object())
         await there.respond_to_input("mine", await asked(run, "second?"), "b")
         assert (await run.result()).result == [(1, {"a"}), "b"]
-        await run.refresh()
         assert run.pending_inputs == ()
         with pytest.raises(RunClosedError):
             await run.respond_to_input("what?", 1)
@@ -240,7 +240,6 @@ async def test_a_run_is_paused_and_goes_on(engine: Opening, autojump_clock: Mock
     async with engine() as there:
         run = await there.start("publishing", 5)
         await run.pause(interrupt=True)
-        await run.refresh()
         assert run.status is RunStatus.PAUSED
         await trio.sleep(10)
         await there.resume(run.run_id)
@@ -256,7 +255,6 @@ async def test_a_run_is_aborted(engine: Opening, autojump_clock: MockClock) -> N
         with pytest.raises(WorkflowAbortedError, match="enough") as caught:
             await run.result()
         assert caught.value.reason == "enough"
-        await run.refresh()
         assert run.status is RunStatus.ABORTED
         await there.abort(run.run_id)
 
@@ -271,6 +269,16 @@ async def test_errors_are_the_same_with_their_attributes(engine: Opening, autoju
         slow = await there.start("sleeping", 1_000)
         with pytest.raises(WorkflowTimeoutError):
             await slow.result()
+        assert [run.status, slow.status] == [RunStatus.FAILED, RunStatus.TIMED_OUT]
+
+
+async def test_the_history_of_what_failed_is_there(engine: Opening, autojump_clock: MockClock) -> None:
+    async with engine() as there:
+        run = await there.start("recording", "why")
+        with pytest.raises(StepFailedError):
+            await run.result()
+        assert [each.kind for each in run.history][-1] == "workflow_failed"
+        assert (await there.get(run.run_id)).history == run.history
 
 
 async def test_what_cannot_be_is_refused(engine: Opening, autojump_clock: MockClock) -> None:

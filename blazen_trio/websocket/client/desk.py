@@ -157,7 +157,8 @@ class Desk:
         match message:
             case Ok(id=request_id, value=value):
                 self._answered(request_id, value)
-            case Error(id=int(request_id), error=error):
+            case Error(id=int(request_id), error=error, run=view):
+                self._take_run(view)
                 self._refused(request_id, read_error(error))
             case Error(error=error):
                 raise ViolationError(f"the server could not read what this client said: {read_error(error)}")
@@ -190,9 +191,10 @@ class Desk:
         else:
             self._readers.refused(feed, error)
 
-    def _take_run(self, view: RunView) -> None:
+    def _take_run(self, view: RunView | None) -> None:
         try:
-            self.on_run(view)
+            if view is not None:
+                self.on_run(view)
         except ProtocolError as error:
             raise ViolationError(error.problem) from None
 

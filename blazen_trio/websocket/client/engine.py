@@ -134,7 +134,9 @@ class RemoteEngine:
             ValueError: its workflow is not one of that engine's.
         """
         value = await self.link.ask(Get(id=self.link.new_id(), run_id=_known(run_id)))
-        return RemoteRun(self, self.note(value))
+        run = RemoteRun(self, self.note(value))
+        await run.look_back()
+        return run
 
     async def runs(
         self,

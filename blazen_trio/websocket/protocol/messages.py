@@ -120,7 +120,7 @@ class Delete(Request, tag="delete"):
 
 
 class Result(Request, tag="result"):
-    """Wait for the end of a run; gives a ``ResultView``, or the error that ended it."""
+    """Wait for the end of a run; gives a ``ResultView``, or the error that ended it, and with it the ``run``."""
 
     is_long: ClassVar[bool] = True
     run_id: Name
@@ -229,11 +229,15 @@ class Ok(Exact, tag="ok"):
     value: PlainData = None
 
 
-class Error(Exact, tag="error"):
-    """The request with this ``id`` failed; without an ``id``: a message could not be read at all."""
+class Error(Exact, tag="error", omit_defaults=True):
+    """The request with this ``id`` failed; without an ``id``: a message could not be read at all.
+
+    ``run``: how the run is whose ``result`` was asked for, when this is the error that ended it.
+    """
 
     id: RequestId | None
     error: ErrorView
+    run: RunView | None = None
 
 
 class Events(Exact, tag="events"):

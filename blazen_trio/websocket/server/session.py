@@ -57,7 +57,7 @@ from blazen_trio.websocket.server.delivery import Delivery
 from blazen_trio.websocket.server.feeds import Condition, condition_of
 from blazen_trio.websocket.server.interfaces import ConnectionLike, ServerLike
 from blazen_trio.websocket.server.trouble import told_error
-from blazen_trio.websocket.server.verbs import LONG_VERBS, VERBS, Later, Verb
+from blazen_trio.websocket.server.verbs import LONG_VERBS, VERBS, Failure, Later, Verb
 
 _BULKY: Final = (History, Runs, Snapshot)
 """Requests whose answers may be big, and that wait for nothing but the store."""
@@ -259,6 +259,9 @@ class Session:
         return self._payload(request, outcome)
 
     def _payload(self, request: Request, outcome: object) -> bytes:
+        if isinstance(outcome, Failure):
+            told = told_error(outcome.error, f"request {verb(request)!r}")
+            return encode(Error(id=request.id, error=told, run=outcome.run))
         if not isinstance(outcome, Exception):
             try:
                 return encode(Ok(id=request.id, value=outcome))

@@ -19,7 +19,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from blazen_trio.codec import Codec, DecodeError
-from blazen_trio.core.errors import ProtocolError
+from blazen_trio.core.errors import RUN_ENDS, ProtocolError, WorkflowError
 from blazen_trio.core.events import Event, StartEvent, is_external
 from blazen_trio.engine import RunInfo, info_of
 from blazen_trio.engine.calls import abort_call
@@ -52,6 +52,14 @@ class Later:
     """An answer that may be big: ``make`` makes it, when it is its turn to be sent."""
 
     make: Callable[[], Awaitable[object]]
+
+
+@attrs.frozen
+class Failure:
+    """An answer that is the error which ended a run, with the run as it is since."""
+
+    error: WorkflowError
+    run: RunView
 
 
 # --- Runs -------------------------------------------------------------------------------------------------------------
@@ -110,10 +118,14 @@ async def info(server: ServerLike, _caller: Caller, request: messages.Info) -> I
     return info_view(info_of(await server.engine.store.info(request.run_id)))
 
 
-async def result(server: ServerLike, request: messages.Result, wait: trio.CancelScope) -> Later:
+async def result(server: ServerLike, request: messages.Result, wait: trio.CancelScope) -> Later | Failure:
     """Wait for the end of a run."""
     with wait:
-        await (await server.engine.get(request.run_id)).result()
+        run = await server.engine.get(request.run_id)
+        try:
+            await run.result()
+        except RUN_ENDS as error:
+            return Failure(error, run_view(run))
     return Later(partial(_result, server, request.run_id))
 
 
