@@ -21,8 +21,9 @@ from blazen_trio.websocket.client.link import CLOSED
 from blazen_trio.websocket.protocol import messages as said
 from blazen_trio.websocket.protocol.errors import ErrorView
 from blazen_trio.websocket.protocol.fields import EventData
-from blazen_trio.websocket.protocol.messages import Ended, Events
+from blazen_trio.websocket.protocol.messages import Ended, Error, Events, ServerMessage
 from blazen_trio.websocket.protocol.views import ItemView
+from tests.websocket.fake_server import Script
 from tests.websocket.stories import LoudMark, Mark, Note, Scene, numbers, scene, take
 
 
@@ -38,6 +39,30 @@ async def answered(story: Scene) -> int:
     """The id of the last subscription, when the server has answered it."""
     await wait_all_tasks_blocked()
     return int(story.heard(said.Subscribe)[-1].id)
+
+
+async def test_one_that_is_left_gives_its_place_back_whatever_the_server_answers(autojump_clock: MockClock) -> None:
+    def refuse(message: Any) -> list[ServerMessage] | None:
+        if isinstance(message, said.Unsubscribe):
+            return [Error(message.id, ErrorView("RuntimeError", "not now"))]
+        return []
+
+    never: Script = lambda message: [] if isinstance(message, said.Subscribe) else None
+    for script in (never, refuse):
+        async with scene() as story:
+            run = await story.run()
+            story.server.script = script
+            for _ in range(20):
+                subscription = run.stream_events()
+                await wait_all_tasks_blocked()
+                await subscription.aclose()
+                await wait_all_tasks_blocked()
+            story.server.script = lambda _: None
+            await run.info()
+            assert (await run.result()).result == 0
+            assert len(story.heard(said.Subscribe)) == len(story.heard(said.Unsubscribe)) == 20
+            statistics = story.engine.statistics()
+            assert (statistics["subscriptions"], statistics["requests"], statistics["reconnects"]) == (0, 0, 0)
 
 
 async def test_a_stream_is_read_from_any_place_to_its_end(autojump_clock: MockClock) -> None:

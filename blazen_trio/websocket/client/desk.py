@@ -179,17 +179,20 @@ class Desk:
     def _answered(self, request_id: int, value: object) -> None:
         if self._readers.confirmed(request_id) is not None:
             return
-        asked = self._ledger.answered(request_id)
-        if isinstance(asked.request, Unsubscribe):
-            self._readers.left(asked.request.subscription)
-        asked.answer(value)
+        self._over(request_id).answer(value)
 
     def _refused(self, request_id: int, error: Exception) -> None:
         feed = self._readers.confirmed(request_id)
         if feed is None:
-            self._ledger.answered(request_id).fail(error)
+            self._over(request_id).fail(error)
         else:
             self._readers.refused(feed, error)
+
+    def _over(self, request_id: int) -> Asked:
+        asked = self._ledger.answered(request_id)
+        if isinstance(asked.request, Unsubscribe):
+            self._readers.left(asked.request.subscription)
+        return asked
 
     def _take_run(self, view: RunView | None) -> None:
         try:

@@ -5,7 +5,8 @@ Rules of this file:
 * A subscription is asked for again on each connection, by the same id, behind the last event that came; one whose
   queue is still full only when there is room in it.
 * ``received`` is said before anything else is asked for: that lets the server go on.
-* One that was left is known until the server has answered the goodbye: until then its events are no violation.
+* One that was left is known until the server has answered the goodbye: until then its events are no violation. Then
+  its place is free, whether the server has answered the request for it or not.
 """
 
 from collections.abc import Callable, Iterator
@@ -129,8 +130,10 @@ class Readers:
         feed.end(error)
 
     def left(self, subscription: int) -> None:
-        """The goodbye was answered: nothing more of it comes."""
-        self._feeds.pop(subscription, None)
+        """The goodbye was answered: nothing more of it comes, also no answer to the request for it."""
+        feed = self._feeds.pop(subscription, None)
+        if feed is not None and feed.is_subscribed and not feed.is_confirmed:
+            self._places.free()
 
     def take(self, message: Events) -> None:
         """Events came; raises ``ViolationError``."""

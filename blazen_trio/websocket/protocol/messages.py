@@ -160,7 +160,10 @@ class Subscribe(Request, tag="subscribe"):
 
 
 class Unsubscribe(Request, tag="unsubscribe"):
-    """Leave a subscription; gives ``null``, also if there is none. Nothing of it comes behind the answer."""
+    """Leave a subscription; gives ``null``, also if there is none.
+
+    Nothing of it comes behind the answer, the answer to its ``subscribe`` included.
+    """
 
     subscription: RequestId
 
