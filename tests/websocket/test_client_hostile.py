@@ -15,7 +15,7 @@ from blazen_trio.websocket.protocol import encode
 from blazen_trio.websocket.protocol import messages as said
 from blazen_trio.websocket.protocol.errors import ErrorView
 from blazen_trio.websocket.protocol.fields import EventData
-from blazen_trio.websocket.protocol.messages import Ended, Error, Events, Ok, Welcome
+from blazen_trio.websocket.protocol.messages import Ended, Error, Events, Ok, ServerMessage, Welcome
 from blazen_trio.websocket.protocol.messages import Run as RunMessage
 from blazen_trio.websocket.protocol.views import ItemView, QuestionView, RunView
 from tests.websocket.fake_server import LIMITS, FakeServer
@@ -115,10 +115,60 @@ async def test_a_message_that_is_too_big_is_refused(autojump_clock: MockClock) -
     async with scene(message_bytes=10_000) as story:
         run = await story.run()
         story.server.script = lambda message: [Ok(message.id, "x" * 20_000)]
-        with pytest.raises(ProtocolError, match=r"10000.*message_bytes="):
+        with pytest.raises(ProtocolError, match="message_bytes=10000 of open_websocket_client"):
             await run.snapshot()
         story.server.script = lambda _: None
         await run.info()
+
+
+async def test_an_answer_that_is_too_big_is_nobody_elses_business(autojump_clock: MockClock) -> None:
+    def script(message: Any) -> list[ServerMessage] | None:
+        if isinstance(message, said.Snapshot):
+            return [Ok(message.id, "x" * 20_000)]
+        return [] if isinstance(message, said.Result) and not story.model.run().view.status.is_end else None
+
+    async with scene(message_bytes=10_000) as story:
+        run = await story.run()
+        story.server.script = script
+        subscription, outcomes = run.stream_events(), list[Any]()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outcome_of, run.result, outcomes)
+            await wait_all_tasks_blocked()
+            with pytest.raises(ProtocolError, match="message_bytes=10000"):
+                await run.snapshot()
+            assert outcomes == []
+            await story.server.publish(3)
+            assert await numbers(subscription, 3) == [1, 2, 3]
+            story.model.end()
+            await trio.sleep(1)
+            await story.server.cut()
+        assert outcomes[0].result == 3
+
+
+async def test_an_event_that_is_too_big_ends_its_own_subscription(autojump_clock: MockClock) -> None:
+    async with scene(message_bytes=10_000) as story:
+        small, big = await story.run("small"), await story.run("big")
+        readers = small.stream_events(), big.stream_events()
+        await story.server.publish(3, "small")
+        await story.server.publish(1, "big")
+        await wait_all_tasks_blocked()
+        story.model.run("big").publish("Note", text="x" * 20_000)
+        await story.server.tell()
+        assert await numbers(readers[1], 1) == [1]
+        with pytest.raises(ProtocolError, match="message_bytes=10000"):
+            await readers[1].receive()
+        await trio.sleep(1)
+        await story.server.publish(1, "small")
+        assert await numbers(readers[0], 4) == [1, 2, 3, 4]
+
+
+async def test_a_message_that_is_too_big_and_for_nobody_fails_all(autojump_clock: MockClock) -> None:
+    async with scene(message_bytes=10_000) as story:
+        run = await story.run()
+        story.server.script = lambda message: [b'{"id":%d,"type":"ok","value":"%b"}' % (message.id, b"x" * 20_000)]
+        for call in (run.result, run.snapshot):
+            with pytest.raises(ProtocolError, match="message_bytes=10000"):
+                await call()
 
 
 async def test_binary_messages_are_none(autojump_clock: MockClock) -> None:

@@ -23,7 +23,6 @@ from blazen_trio.websocket.protocol.errors import ErrorView
 from blazen_trio.websocket.protocol.fields import EventData
 from blazen_trio.websocket.protocol.messages import Ended, Error, Events, ServerMessage
 from blazen_trio.websocket.protocol.views import ItemView
-from tests.websocket.fake_server import Script
 from tests.websocket.stories import LoudMark, Mark, Note, Scene, numbers, scene, take
 
 
@@ -47,8 +46,10 @@ async def test_one_that_is_left_gives_its_place_back_whatever_the_server_answers
             return [Error(message.id, ErrorView("RuntimeError", "not now"))]
         return []
 
-    never: Script = lambda message: [] if isinstance(message, said.Subscribe) else None
-    for script in (never, refuse):
+    def forget(message: Any) -> list[ServerMessage] | None:
+        return [] if isinstance(message, said.Subscribe) else None
+
+    for script in (forget, refuse):
         async with scene() as story:
             run = await story.run()
             story.server.script = script

@@ -19,6 +19,7 @@ From the top down; a file imports only from those below it:
 ``violations``    what no server of ours says
 ``wire``          one connection: handshake, messages, keep-alive, close
 ``tap``           the bytes of one connection: counted, timed, each send with a deadline
+``beginnings``    how a message begins that is too big to be read
 ``dialling``      a URL, and a stream to the server there
 ``backoff``       how long to wait before dialling again
 ``knowledge``     which event classes are known here

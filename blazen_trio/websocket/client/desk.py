@@ -5,7 +5,8 @@ Rules of this file:
 * The link does what it is told: it sends ``next_text`` while there is one, and gives everything that comes to ``take``.
 * A request is the ``ledger``'s, a subscription the ``readers``'; an id is never that of both.
 * An answer that nobody asked for, or text that is no message, is a violation: then nobody knows which answers will
-  never come, so all that is under way fails with a ``ProtocolError``.
+  never come, so all that is under way fails with a ``ProtocolError``. Of a message that is too big that is known: one
+  fails, and the others go on with the next connection.
 * After ``give_up`` there will be no connection any more, and whoever wants something is told so.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 import trio
 
 from blazen_trio.core.errors import PeerError, ProtocolError
+from blazen_trio.websocket.client.beginnings import Addressee
 from blazen_trio.websocket.client.feeds import Feed
 from blazen_trio.websocket.client.ledger import Ledger
 from blazen_trio.websocket.client.patience import Patience, Waiter
@@ -135,6 +137,15 @@ class Desk:
         """All that is under way ends with this error; the connection is over, too."""
         self._ledger.fail(error)
         self._readers.fail(error)
+
+    def refuse(self, error: ProtocolError, addressee: Addressee | None) -> None:
+        """What the server said cannot be taken: it ends whom it was for or, if that is not known, all."""
+        if addressee is None:
+            self.fail(error)
+        elif addressee.is_subscription:
+            self._readers.end(addressee.number, error)
+        else:
+            self._ledger.end(addressee.number, error)
 
     def give_up(self, problem: str) -> None:
         """There will be no connection any more."""

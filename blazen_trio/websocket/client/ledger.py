@@ -164,6 +164,11 @@ class Ledger:
             if is_unknown or not asked.waiting:
                 self._end(asked, PeerError(self._peer, UNKNOWN, run_id=getattr(asked.request, "run_id", None)))
 
+    def end(self, request_id: int, error: Exception) -> None:
+        """One request ends with this error, though its answer is never read."""
+        if request_id in self._asked:
+            self._end(self._asked[request_id], error)
+
     def fail(self, error: Exception) -> None:
         """All that is under way ends with this error."""
         for asked in list(self._asked.values()):

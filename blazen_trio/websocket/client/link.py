@@ -135,7 +135,7 @@ class Link:
             self._bytes_out += wire.tap.bytes_out
             self._round_trip_s = self._last_round_trip_s(wire)
         if lost.is_violation:
-            self.desk.fail(ProtocolError(lost.problem))
+            self.desk.refuse(ProtocolError(lost.problem), lost.addressee)
         if lost.is_final:
             self.desk.give_up(lost.problem)
         self.desk.lost(lost.problem)

@@ -51,7 +51,8 @@ def open_websocket_client(
             and a result of another class is an ``EventDecodeError``.
         patience: seconds for which whoever wants something waits for a connection; then it is a ``PeerError``.
         window: events of one subscription that may be queued here while nobody takes them.
-        message_bytes: so big may a message of the server be.
+        message_bytes: so big may a message of the server be. A bigger one ends whom it was for with ``ProtocolError``;
+            the connection is made anew, and all else goes on.
 
     Raises:
         PeerError: there is no connection; it says why and what to do.

@@ -105,6 +105,12 @@ class Readers:
             if feed.is_left:
                 del self._feeds[feed.id]
 
+    def end(self, subscription: int, error: Exception) -> None:
+        """One ends with this error, though not all that came for it was read."""
+        feed = self._feeds.pop(subscription, None)
+        if feed is not None:
+            feed.end(error)
+
     def fail(self, error: Exception) -> None:
         """All end with this error."""
         for feed in list(self._feeds.values()):

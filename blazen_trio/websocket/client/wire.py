@@ -19,6 +19,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 from wsproto.frame_protocol import CloseReason
 
 from blazen_trio.groups import alone
+from blazen_trio.websocket.client.beginnings import Addressee
 from blazen_trio.websocket.client.dialling import Address, Dial, DialError
 from blazen_trio.websocket.client.tap import Tap
 from blazen_trio.websocket.protocol import VERSION, VERSIONS, Fault, read_from_server
@@ -63,14 +64,23 @@ class LostError(Exception):
     Attributes:
         problem: why, and what to do.
         is_final: whether the server does not want this client any more.
-        is_violation: whether the server said what no server of ours says.
+        is_violation: whether the server said what cannot be taken.
+        addressee: whom that was for, if it is known: the others need not fail with it.
     """
 
-    def __init__(self, problem: str, *, is_final: bool = False, is_violation: bool = False) -> None:
+    def __init__(
+        self,
+        problem: str,
+        *,
+        is_final: bool = False,
+        is_violation: bool = False,
+        addressee: Addressee | None = None,
+    ) -> None:
         super().__init__(problem)
         self.problem = problem
         self.is_final = is_final
         self.is_violation = is_violation
+        self.addressee = addressee
 
 
 @attrs.frozen
@@ -152,8 +162,10 @@ class Wire:
         closed = self._socket.closed
         if closed is None or closed.code in _BROKEN:
             return LostError("the connection broke")
-        if closed.code == CloseReason.MESSAGE_TOO_BIG:
-            return LostError(f"{closed.reason or 'a message is too big'} (see message_bytes=)", is_violation=True)
+        beginning = self.tap.beginning
+        if closed.code == CloseReason.MESSAGE_TOO_BIG and beginning.size > self._bytes_max:
+            problem = f"a message is bigger than message_bytes={self._bytes_max} of open_websocket_client"
+            return LostError(problem, is_violation=True, addressee=beginning.addressee())
         reason = f": {closed.reason}" if closed.reason else ""
         if not self.tap.has_said_goodbye:  # the answer to a real close; wsproto tells of bad frames in the same way
             return LostError(f"the server sent what is no frame{reason}", is_violation=True)
