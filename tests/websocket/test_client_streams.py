@@ -18,11 +18,13 @@ from blazen_trio import (
     StreamGap,
 )
 from blazen_trio.websocket.client.link import CLOSED
+from blazen_trio.websocket.protocol import VERSION, encode
 from blazen_trio.websocket.protocol import messages as said
 from blazen_trio.websocket.protocol.errors import ErrorView
 from blazen_trio.websocket.protocol.fields import EventData
-from blazen_trio.websocket.protocol.messages import Ended, Error, Events, ServerMessage
-from blazen_trio.websocket.protocol.views import ItemView
+from blazen_trio.websocket.protocol.messages import Ended, Error, Events, ServerMessage, Welcome
+from blazen_trio.websocket.protocol.views import ItemView, LimitsView
+from tests.websocket.fake_server import BYTES
 from tests.websocket.stories import LoudMark, Mark, Note, Scene, numbers, scene, take
 
 
@@ -38,6 +40,23 @@ async def answered(story: Scene) -> int:
     """The id of the last subscription, when the server has answered it."""
     await wait_all_tasks_blocked()
     return int(story.heard(said.Subscribe)[-1].id)
+
+
+async def test_a_server_that_comes_back_may_grant_another_window(autojump_clock: MockClock) -> None:
+    async with scene(window=8) as story:
+        run = await story.run()
+        await story.server.publish(40)
+        subscription = run.stream_events()
+        await wait_all_tasks_blocked()
+        assert await numbers(subscription, 4) == [1, 2, 3, 4]
+        begun = 5
+        for granted in (2, 8, 1, 100):
+            story.server.greeting = encode(Welcome(VERSION, "fake", "node", LimitsView(BYTES, granted, 8)))
+            await story.server.cut()
+            await trio.sleep(1)
+            assert story.heard(said.Subscribe)[-1].window == min(8, granted)
+            assert await numbers(subscription, 8) == list(range(begun, begun + 8))
+            begun += 8
 
 
 async def test_one_that_is_left_gives_its_place_back_whatever_the_server_answers(autojump_clock: MockClock) -> None:
