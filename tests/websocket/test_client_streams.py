@@ -9,14 +9,22 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from blazen_trio import (
+    Context,
     DynamicEvent,
     Event,
     EventDecodeError,
     PeerError,
     ProtocolError,
     RunNotFoundError,
+    StartEvent,
+    StopEvent,
     StreamGap,
+    Workflow,
+    open_engine,
+    step,
 )
+from blazen_trio.stores import MemoryStore
+from blazen_trio.websocket import WebsocketLimits
 from blazen_trio.websocket.client.link import CLOSED
 from blazen_trio.websocket.protocol import VERSION, encode
 from blazen_trio.websocket.protocol import messages as said
@@ -25,6 +33,7 @@ from blazen_trio.websocket.protocol.fields import EventData
 from blazen_trio.websocket.protocol.messages import Ended, Error, Events, ServerMessage, Welcome
 from blazen_trio.websocket.protocol.views import ItemView, LimitsView
 from tests.websocket.fake_server import BYTES
+from tests.websocket.lines import exchange
 from tests.websocket.stories import LoudMark, Mark, Note, Scene, numbers, scene, take
 
 
@@ -57,6 +66,29 @@ async def test_a_server_that_comes_back_may_grant_another_window(autojump_clock:
             assert story.heard(said.Subscribe)[-1].window == min(8, granted)
             assert await numbers(subscription, 8) == list(range(begun, begun + 8))
             begun += 8
+
+
+@step
+async def mark_and_wait(event: StartEvent, ctx: Context) -> StopEvent:
+    ctx.write_event_to_stream(Mark())
+    await trio.sleep_forever()
+    return StopEvent()
+
+
+async def test_where_no_more_are_taken_one_can_be_left_for_another(autojump_clock: MockClock) -> None:
+    waiting = Workflow("waiting", [mark_and_wait], events=[Mark], publish_lifecycle=False)
+    async with (
+        open_engine(MemoryStore(), [waiting]) as engine,
+        exchange(limits=WebsocketLimits(subscriptions=3)) as there,
+    ):
+        await there.open(engine)
+        async with there.client([], [waiting]) as remote:
+            run = await remote.start("waiting")
+            kept = [run.stream_events() for _ in range(2)]
+            for _ in range(20):
+                async with run.stream_events() as subscription:
+                    assert await subscription.receive() == Mark()
+            assert [await numbers(each, 1) for each in kept] == [[1], [1]]
 
 
 async def test_one_that_is_left_gives_its_place_back_whatever_the_server_answers(autojump_clock: MockClock) -> None:

@@ -202,7 +202,7 @@ class Desk:
     def _over(self, request_id: int) -> Asked:
         asked = self._ledger.answered(request_id)
         if isinstance(asked.request, Unsubscribe):
-            self._readers.left(asked.request.subscription)
+            self._readers.left(asked.request)
         return asked
 
     def _take_run(self, view: RunView | None) -> None:
