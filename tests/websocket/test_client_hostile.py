@@ -197,26 +197,32 @@ async def test_bytes_that_are_no_frames_are_a_violation(junk: bytes, autojump_cl
         await run.info()
 
 
-async def test_a_server_that_does_not_want_this_client_is_not_asked_again(autojump_clock: MockClock) -> None:
-    for code in (1008, 1002):
-        async with scene() as story:
-            run = await story.run()
-            story.server.script = lambda message: [] if isinstance(message, said.Result) else None
-            subscription = run.stream_events()
-            outcomes: list[Any] = []
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(outcome_of, run.result, outcomes)
-                nursery.start_soon(outcome_of, subscription.receive, outcomes)
-                await wait_all_tasks_blocked()
-                await story.server.close(code, "go away")
-            await outcome_of(run.info, outcomes)
-            assert [type(each) for each in outcomes] == [PeerError] * 3
-            assert all(f"code {code}: go away" in each.problem for each in outcomes)
-            await trio.sleep(1_000)
-            assert story.server.dials == 1
+@pytest.mark.parametrize("code", [1002, 1008])
+async def test_who_waits_for_a_server_that_never_wants_this_client_is_told_so(
+    code: int, autojump_clock: MockClock
+) -> None:
+    async with scene(patience=20) as story:
+        run = await story.run()
+
+        def script(message: Any) -> list[ServerMessage]:
+            story.server.nursery.start_soon(story.server.close, code, "go away")
+            return []
+
+        story.server.script = script
+        subscription = run.stream_events()
+        begun = trio.current_time()
+        for call in (subscription.receive, run.result):
+            with pytest.raises(PeerError, match=f"no connection for 20 s.*code {code}: go away"):
+                await call()
+        assert trio.current_time() - begun < 60
+        story.server.script = lambda _: None
+        await trio.sleep(20)
+        await story.server.publish()
+        assert await numbers(subscription, 1) == [1]
+        assert (await run.result()).result == 1
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1011, 4000])
+@pytest.mark.parametrize("code", [1000, 1001, 1002, 1008, 1011, 4000])
 async def test_a_server_that_goes_away_is_waited_for(code: int, autojump_clock: MockClock) -> None:
     async with scene() as story:
         run = await story.run()

@@ -68,7 +68,7 @@ class Desk:
         """Say a request, now or when there is a connection; gives the one that stands for it. Then ``leave`` it.
 
         Raises:
-            PeerError: the server does not want this client, or the client was closed.
+            PeerError: the client was closed.
         """
         self._check()
         return self._ledger.ask(asked)

@@ -67,7 +67,7 @@ class RemoteEngine:
     All methods but ``statistics`` are checkpoints and also raise
 
     * ``PeerError``: there was no connection for longer than the client's ``patience``; the connection was lost when
-      nobody knows whether the request was done; the server does not want this client; or the client was closed;
+      nobody knows whether the request was done; or the client was closed;
     * ``ProtocolError``: the server said what no server of this library says, or refuses what was asked.
 
     Attributes:

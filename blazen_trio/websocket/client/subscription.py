@@ -28,7 +28,7 @@ class RemoteSubscription(trio.abc.ReceiveChannel[Event]):
 
     * the error that the server answered, such as ``RunNotFoundError``;
     * ``PeerError`` when it waited longer than the client's ``patience`` without a connection: the subscription is whole
-      and can be received from again; and when there will be no connection any more;
+      and can be received from again; and when the client was closed;
     * ``ProtocolError`` when the server left something out, or told it twice;
     * ``EventDecodeError`` for one event that does not fit its class; the next ``receive`` goes on behind it.
     """

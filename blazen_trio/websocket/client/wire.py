@@ -63,7 +63,6 @@ class LostError(Exception):
 
     Attributes:
         problem: why, and what to do.
-        is_final: whether the server does not want this client any more.
         is_violation: whether the server said what cannot be taken.
         addressee: whom that was for, if it is known: the others need not fail with it.
     """
@@ -72,13 +71,11 @@ class LostError(Exception):
         self,
         problem: str,
         *,
-        is_final: bool = False,
         is_violation: bool = False,
         addressee: Addressee | None = None,
     ) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.is_final = is_final
         self.is_violation = is_violation
         self.addressee = addressee
 
@@ -169,8 +166,7 @@ class Wire:
         reason = f": {closed.reason}" if closed.reason else ""
         if not self.tap.has_said_goodbye:  # the answer to a real close; wsproto tells of bad frames in the same way
             return LostError(f"the server sent what is no frame{reason}", is_violation=True)
-        problem = f"the server closed the connection with code {closed.code}{reason}"
-        return LostError(problem, is_final=closed.code in (CloseReason.PROTOCOL_ERROR, CloseReason.POLICY_VIOLATION))
+        return LostError(f"the server closed the connection with code {closed.code}{reason}")
 
 
 # --- The handshake ----------------------------------------------------------------------------------------------------
