@@ -112,11 +112,14 @@ async def call_peer(
 
     Raises:
         EncodeError: the event or the metadata cannot be sent.
-        PeerError: the peer is lost or refuses.
+        PeerError: the peer is lost or refuses; its ``run_id`` is the call's.
         WorkflowError: what the run ended with.
     """
     try:
         return await peer.call(workflow, event, call_id=call_id, metadata=metadata)
+    except PeerError as error:
+        error.run_id = error.run_id or call_id  # under which the same call can be made again
+        raise
     except _PASSING:
         raise
     except Exception as error:

@@ -422,3 +422,28 @@ async def test_a_server_that_answers_late_answers_once(autojump_clock: MockClock
 
 def test_the_stories_know_their_events() -> None:
     assert {Note.event_type, StartEvent.event_type} <= noting.event_classes.keys()
+
+
+async def test_an_error_of_the_line_says_which_run_it_was_about(autojump_clock: MockClock) -> None:
+    async with scene(patience=10) as story:
+        run = await story.run("mine")
+        subscription = run.stream_events()
+        story.server.refusals = ["down"] * 1_000
+        await story.server.cut()
+        calls: list[Any] = [
+            run.result,
+            run.abort,
+            subscription.receive,
+            partial(story.engine.start, "noting", None, "mine"),
+        ]
+        for call in calls:
+            with pytest.raises(PeerError, match="no connection for 10 s") as caught:
+                await call()
+            assert caught.value.run_id == "mine"
+        with pytest.raises(PeerError) as caught:
+            await story.engine.runs()
+        assert caught.value.run_id is None
+    for call in calls:
+        with pytest.raises(PeerError, match="closed") as caught:
+            await call()
+        assert caught.value.run_id == "mine"

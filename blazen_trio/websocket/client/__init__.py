@@ -22,6 +22,7 @@ From the top down; a file imports only from those below it:
 ``beginnings``    how a message begins that is too big to be read
 ``dialling``      a URL, and a stream to the server there
 ``backoff``       how long to wait before dialling again
+``own_error``     an error for one of many who wait
 ``knowledge``     which event classes are known here
 ================  ====================================================================================================
 

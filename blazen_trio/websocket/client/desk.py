@@ -18,6 +18,7 @@ from blazen_trio.core.errors import PeerError, ProtocolError
 from blazen_trio.websocket.client.beginnings import Addressee
 from blazen_trio.websocket.client.feeds import Feed
 from blazen_trio.websocket.client.ledger import Ledger
+from blazen_trio.websocket.client.own_error import own_error
 from blazen_trio.websocket.client.patience import Patience, Waiter
 from blazen_trio.websocket.client.places import Places
 from blazen_trio.websocket.client.readers import Readers
@@ -70,7 +71,7 @@ class Desk:
         Raises:
             PeerError: the client was closed.
         """
-        self._check()
+        self._check(asked.request.subject)
         return self._ledger.ask(asked)
 
     def leave(self, asked: Asked) -> None:
@@ -79,7 +80,7 @@ class Desk:
 
     def open(self, feed: Feed) -> None:
         """Subscribe, now or when there is a connection; raises as ``ask`` does."""
-        self._check()
+        self._check(feed.run_id)
         self._readers.open(feed)
 
     def close(self, feed: Feed) -> None:
@@ -90,9 +91,9 @@ class Desk:
         """Something of a subscription was taken."""
         self._readers.note_moved(feed)
 
-    def _check(self) -> None:
+    def _check(self, run_id: str | None) -> None:
         if self.failure is not None:
-            raise PeerError(self.peer, self.failure.problem)
+            raise own_error(self.failure, run_id)
 
     # --- For the connection -------------------------------------------------------------------------------------------
 

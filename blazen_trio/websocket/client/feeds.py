@@ -20,6 +20,7 @@ import trio
 
 from blazen_trio.core.errors import ProtocolError
 from blazen_trio.core.events import StreamGap
+from blazen_trio.websocket.client.own_error import own_error
 from blazen_trio.websocket.protocol.fields import EventData
 from blazen_trio.websocket.protocol.messages import Events, Subscribe
 from blazen_trio.websocket.protocol.views import ItemView
@@ -167,7 +168,7 @@ class Feed:
         finally:
             self.since = None
         if self._refusal is not None:
-            raise self._refusal
+            raise own_error(self._refusal, self.run_id)
 
     def refuse(self, error: Exception) -> None:
         """The reader waits too long; it may come back."""

@@ -162,7 +162,7 @@ class Ledger:
             is_unknown = asked.is_sent and not asked.is_repeatable
             asked.is_sent = False
             if is_unknown or not asked.waiting:
-                self._end(asked, PeerError(self._peer, UNKNOWN, run_id=getattr(asked.request, "run_id", None)))
+                self._end(asked, PeerError(self._peer, UNKNOWN))
 
     def end(self, request_id: int, error: Exception) -> None:
         """One request ends with this error, though its answer is never read."""

@@ -1,10 +1,9 @@
 """One request until its answer, over all connections."""
 
-import copy
-
 import attrs
 import trio
 
+from blazen_trio.websocket.client.own_error import own_error
 from blazen_trio.websocket.protocol import Request, encode
 
 
@@ -56,5 +55,5 @@ class Asked:
         """Wait for the answer and give it; a checkpoint. Each who waits gets an error of its own."""
         await self._over.wait()
         if self._error is not None:
-            raise copy.copy(self._error)
+            raise own_error(self._error, self.request.subject)
         return self._value

@@ -1,7 +1,6 @@
 """The stream of a run, one event after another, however often the connection is lost in between."""
 
 import contextlib
-import copy
 import weakref
 from time import perf_counter
 
@@ -14,6 +13,7 @@ from blazen_trio.stream import READER_SLICE_S
 from blazen_trio.websocket.client.desk import Desk
 from blazen_trio.websocket.client.feeds import Feed
 from blazen_trio.websocket.client.knowledge import Knowledge
+from blazen_trio.websocket.client.own_error import own_error
 from blazen_trio.websocket.protocol.views import ItemView
 
 
@@ -85,7 +85,7 @@ class RemoteSubscription(trio.abc.ReceiveChannel[Event]):
             if item is not None:
                 return item
             if feed.error is not None:
-                raise copy.copy(feed.error)
+                raise own_error(feed.error, feed.run_id)
             if feed.is_over:
                 raise trio.EndOfChannel
             await feed.wait()
