@@ -94,6 +94,11 @@ class RemoteEngine:
         """Which server it is: another one each time one is opened."""
         return self.link.node_id
 
+    @property
+    def protocol_version(self) -> str:
+        """What is spoken with the server: of the versions that this library knows, the one that it chose."""
+        return self.link.version
+
     # --- Runs ---------------------------------------------------------------------------------------------------------
 
     async def start(

@@ -40,6 +40,7 @@ class Link:
         self._round_trip_s: float | None = None
         self.desk: Desk = desk
         self.node_id: str = ""
+        self.version: str = ""
 
     # --- For those who want something ---------------------------------------------------------------------------------
 
@@ -96,7 +97,7 @@ class Link:
         return lost
 
     async def _speak(self, wire: Wire) -> None:
-        self._wire, self.node_id = wire, wire.welcome.node_id
+        self._wire, self.node_id, self.version = wire, wire.welcome.node_id, wire.version
         self._connections += 1
         self.desk.connected(wire.welcome.limits)
         self._opened.set()

@@ -22,7 +22,7 @@ from blazen_trio.groups import alone
 from blazen_trio.websocket.client.beginnings import Addressee
 from blazen_trio.websocket.client.dialling import Address, Dial, DialError
 from blazen_trio.websocket.client.tap import Tap
-from blazen_trio.websocket.protocol import VERSION, VERSIONS, Fault, read_from_server
+from blazen_trio.websocket.protocol import VERSIONS, Fault, read_from_server
 from blazen_trio.websocket.protocol.messages import ServerMessage, Welcome
 
 CONNECT_S: Final = 5.0
@@ -48,8 +48,10 @@ _SWITCHED: Final = 101
 _RECEIVE_BYTES: Final = 65_536
 _QUEUE_MESSAGES: Final = 16
 
+_SPOKEN: Final = " or ".join(VERSIONS)
+
 _ADVICE: Final = {
-    400: "does it speak blazen.v1?",
+    400: f"does it speak {_SPOKEN}?",
     401: "the token is missing or wrong; pass token=",
     403: "this client is not allowed there",
     421: "the server does not know itself by this host name; see hosts= of open_websocket_server",
@@ -96,13 +98,14 @@ class Hello:
 
 
 class Wire:
-    """A websocket to a server that has said ``welcome``. All methods raise ``LostError``."""
+    """A websocket to a server, in the ``version`` that it chose. All methods raise ``LostError``."""
 
     def __init__(self, socket: WebSocketConnection, tap: Tap, message_bytes: int) -> None:
         self._socket = socket
         self._bytes_max = message_bytes
         self._is_closing = False
         self.tap: Tap = tap
+        self.version: str = socket.subprotocol or ""
         self.welcome: Welcome
         self.round_trip_s: float | None = None
 
@@ -200,7 +203,7 @@ async def _greeted(nursery: trio.Nursery, tap: Tap, hello: Hello, deadline: floa
     with trio.CancelScope(deadline=deadline):
         socket: WebSocketConnection = await nursery.start(_hold_socket, tap, hello)
         if socket.subprotocol not in VERSIONS:
-            raise LostError(f"it does not speak {VERSION}; is it a server of blazen_trio, in a version that fits?")
+            raise LostError(f"it does not speak {_SPOKEN}; is it a server of blazen_trio, in a version that fits?")
         wire = Wire(socket, tap, hello.message_bytes)
         wire.welcome = await _welcome(wire)
         return wire
@@ -211,8 +214,9 @@ async def _welcome(wire: Wire) -> Welcome:
     message = await wire.receive()
     if not isinstance(message, Welcome):
         raise LostError("the server did not begin with a welcome", is_violation=True)
-    if message.version not in VERSIONS:
-        raise LostError(f"the server speaks {message.version!r:.60}, not {VERSION}; one of the two must be updated")
+    if message.version != wire.version:
+        problem = f"the server chose {wire.version}, and then it speaks {message.version!r:.60}"
+        raise LostError(problem, is_violation=True)
     return message
 
 
