@@ -447,3 +447,15 @@ async def test_an_error_of_the_line_says_which_run_it_was_about(autojump_clock: 
         with pytest.raises(PeerError, match="closed") as caught:
             await call()
         assert caught.value.run_id == "mine"
+
+
+async def test_what_was_done_is_done_though_the_run_cannot_be_looked_at(autojump_clock: MockClock) -> None:
+    async with scene() as story:
+        run = await story.run()
+        story.server.script = lambda message: [Ok(message.id)]
+        for call in (run.pause, run.resume_in_place, run.abort, partial(run.send_event, ANY)):
+            await call()
+        await run.respond_to_input("q1", "yes")
+        assert run.status is RunStatus.RUNNING
+        with pytest.raises(ProtocolError, match="cannot be read"):
+            await run.refresh()

@@ -27,6 +27,7 @@ from blazen_trio.websocket.client.answers import (
     Seen,
     flag_in,
     infos_in,
+    look_in,
     object_in,
     questions_in,
     ref_data_in,
@@ -189,7 +190,7 @@ class RemoteEngine:
         request = RespondToInput(id=self.link.new_id(), run_id=_known(run_id), request_id=request_id, response=plain)
         asked = Asked(request, is_repeatable=True)
         try:
-            self.note(await self.link.answer(asked))
+            self._note_look(await self.link.answer(asked))
         except (RunClosedError, RunNotFoundError):
             if asked.times_sent == 1:
                 raise
@@ -203,19 +204,19 @@ class RemoteEngine:
         """Put an event into a run of that workflow."""
         require_event(event, "send_event")
         data = self.knowledge.write(event, self._name_of(run_id, workflow_name))
-        self.note(await self.link.ask(SendEvent(id=self.link.new_id(), run_id=_known(run_id), event=data)))
+        self._note_look(await self.link.ask(SendEvent(id=self.link.new_id(), run_id=_known(run_id), event=data)))
 
     async def pause(self, run_id: str, *, interrupt: bool = False) -> None:
         """Stop dispatching a run, and wait until no call of it runs; it stays paused until ``resume``."""
-        self.note(await self.link.ask(Pause(id=self.link.new_id(), run_id=_known(run_id), interrupt=interrupt)))
+        self._note_look(await self.link.ask(Pause(id=self.link.new_id(), run_id=_known(run_id), interrupt=interrupt)))
 
     async def resume(self, run_id: str) -> None:
         """Go on with a run that was paused, or that stopped because its store failed."""
-        self.note(await self.link.ask(Resume(id=self.link.new_id(), run_id=_known(run_id))))
+        self._note_look(await self.link.ask(Resume(id=self.link.new_id(), run_id=_known(run_id))))
 
     async def abort(self, run_id: str, reason: str | None = None) -> None:
         """End a run now; harmless after its end."""
-        self.note(await self.link.ask(Abort(id=self.link.new_id(), run_id=_known(run_id), reason=reason)))
+        self._note_look(await self.link.ask(Abort(id=self.link.new_id(), run_id=_known(run_id), reason=reason)))
 
     # --- As a peer ----------------------------------------------------------------------------------------------------
 
@@ -270,6 +271,11 @@ class RemoteEngine:
     def note(self, value: object) -> Seen:
         """An answer says how a run is; raises ``ProtocolError`` if it does not."""
         return self.note_view(run_in(value))
+
+    def _note_look(self, value: object) -> None:
+        view = look_in(value)
+        if view is not None:
+            self.note_view(view)
 
     def note_view(self, view: RunView) -> Seen:
         """A run is so now."""
