@@ -19,6 +19,7 @@ import trio
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.errors import RUN_ENDS, EncodeError, PeerError, WorkflowError, describe_exception
 from blazen_trio.core.events import Event
+from blazen_trio.metadata import checked_metadata
 from blazen_trio.session_refs import RegistryKey
 
 if TYPE_CHECKING:
@@ -113,10 +114,12 @@ async def call_peer(
     Raises:
         EncodeError: the event or the metadata cannot be sent.
         PeerError: the peer is lost or refuses; its ``run_id`` is the call's.
+        TypeError, ValueError: the metadata is no mapping of texts, or has reserved keys.
         WorkflowError: what the run ended with.
     """
+    known = checked_metadata(metadata)
     try:
-        return await peer.call(workflow, event, call_id=call_id, metadata=metadata)
+        return await peer.call(workflow, event, call_id=call_id, metadata=known)
     except PeerError as error:
         error.run_id = error.run_id or call_id  # under which the same call can be made again
         raise

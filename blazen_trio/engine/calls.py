@@ -29,7 +29,7 @@ from blazen_trio.core.errors import (
 from blazen_trio.core.events import Event
 from blazen_trio.engine.engine import Engine
 from blazen_trio.engine.handle import EngineRun
-from blazen_trio.engine.kept_refs import CALL
+from blazen_trio.metadata import CALL, checked_metadata
 from blazen_trio.peers import ABORT_S
 from blazen_trio.run import WorkflowResult
 from blazen_trio.snapshot.format import USER
@@ -69,12 +69,12 @@ async def begin_call(
     """
     if workflow_name not in engine.workflows:
         raise _refusal(engine, _unknown(engine, workflow_name), call_id)
-    workflow = engine.workflow(workflow_name)
+    workflow, known = engine.workflow(workflow_name), checked_metadata(metadata)
     mark = _mark(workflow, event)
     if call_id in engine.aborted_calls:
         return await _begun_before(engine, workflow_name, call_id, mark)
     try:
-        run = await engine.start(workflow_name, event, call_id, metadata={**(metadata or {}), CALL: mark})
+        run = await engine.start_marked(workflow_name, event, call_id, {**known, CALL: mark}, {})
     except RunExistsError:
         return await _attached(engine, workflow_name, call_id, mark)
     if call_id in engine.aborted_calls:  # meanwhile, and that abort may have found nothing

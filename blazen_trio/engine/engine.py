@@ -28,8 +28,9 @@ from blazen_trio.engine.aborted_calls import AbortedCalls
 from blazen_trio.engine.handle import EngineRun
 from blazen_trio.engine.holding import HeldRun
 from blazen_trio.engine.infos import RunInfo, Seen, info_of, state_of, told
-from blazen_trio.engine.kept_refs import CALL, KeptRefs
+from blazen_trio.engine.kept_refs import KeptRefs
 from blazen_trio.journal import base_of, begun
+from blazen_trio.metadata import CALL, checked_metadata
 from blazen_trio.run import WorkflowRun
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.snapshot import WorkflowSnapshot, take
@@ -117,16 +118,22 @@ class Engine:
         Raises:
             EncodeError: the input or the metadata cannot be saved.
             RunExistsError: there is a run of that id.
-            ValueError: no such workflow here, or an id that no store takes.
+            TypeError: ``metadata`` is no mapping of texts.
+            ValueError: no such workflow here, an id that no store takes, or reserved ``metadata``.
         """
+        known = checked_metadata(metadata)
+        run_id = new_run_id() if run_id is None else run_id
+        return await self.start_marked(name, start_event(input), run_id, known, dict(require or {}))
+
+    async def start_marked(
+        self, name: str, event: Event, run_id: str, known: dict[str, Any], labels: dict[str, str]
+    ) -> EngineRun:
+        """As ``start``, with the library's own marks among the metadata."""
         self.check_open()
         workflow = self.workflow(name)
-        run_id = new_run_id() if run_id is None else run_id
         if not is_id(run_id):
             raise ValueError(f"run_id= must be a text of 1 to 1,000 characters without NUL, not {run_id!r:.60}")
-        known = dict(metadata or {})
-        state = _new(workflow, run_id, start_event(input))
-        labels = dict(require or {})
+        state = _new(workflow, run_id, event)
         snapshot = begun(take(workflow, state, workflow.codec, known, trio.current_time()))
         run = NewRun(run_id, name, time.time(), labels=labels, snapshot=base_of(snapshot))
         fence = await self.store.create(run, self.owner, now=time.time(), lease_s=self.options.lease)
@@ -374,7 +381,7 @@ class Engine:
 
     def note_refs(self, runner: DurableRunner) -> None:
         """A run has its result: of a call of a peer the live objects are the caller's now."""
-        if CALL in runner.metadata and runner.has_session_refs:
+        if CALL in runner.marks and runner.has_session_refs:
             self.kept_refs.keep(runner.run_id, runner.session_refs)
 
     def note_away(self, state: RunState, times: int) -> None:

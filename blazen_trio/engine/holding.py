@@ -344,4 +344,4 @@ def _saved(runner: DurableRunner) -> WorkflowSnapshot:
         return runner.snapshot()
     except WorkflowError as error:
         logger.warning("run %s: its session refs are not saved with it: %s", runner.run_id, error)
-        return take(runner.definition, runner.state, runner.codec, runner.metadata, runner.clock())
+        return take(runner.definition, runner.state, runner.codec, runner.saved_metadata, runner.clock())
