@@ -24,6 +24,7 @@ from blazen_trio import (
     step,
 )
 from blazen_trio.stores import MemoryStore
+from blazen_trio.stream import SubscriptionStatistics
 from blazen_trio.websocket import WebsocketLimits
 from blazen_trio.websocket.client.link import CLOSED
 from blazen_trio.websocket.protocol import VERSION, encode
@@ -32,7 +33,7 @@ from blazen_trio.websocket.protocol.errors import ErrorView
 from blazen_trio.websocket.protocol.fields import EventData
 from blazen_trio.websocket.protocol.messages import Ended, Error, Events, ServerMessage, Welcome
 from blazen_trio.websocket.protocol.views import ItemView, LimitsView
-from tests.websocket.fake_server import BYTES
+from tests.websocket.fake_server import BYTES, Model
 from tests.websocket.lines import exchange
 from tests.websocket.stories import LoudMark, Mark, Note, Scene, numbers, scene, take
 
@@ -49,6 +50,17 @@ async def answered(story: Scene) -> int:
     """The id of the last subscription, when the server has answered it."""
     await wait_all_tasks_blocked()
     return int(story.heard(said.Subscribe)[-1].id)
+
+
+async def test_a_subscription_tells_what_it_holds(autojump_clock: MockClock) -> None:
+    async with scene(Model(floor=3)) as story:
+        run = await story.run()
+        await story.server.publish(6)
+        async with run.stream_events() as subscription:
+            assert await take(subscription, 2)
+            await wait_all_tasks_blocked()
+            assert subscription.statistics() == SubscriptionStatistics(4, 2, 3, lossless=False, closed=False)
+        assert subscription.envelopes().statistics().closed
 
 
 async def test_a_server_that_comes_back_may_grant_another_window(autojump_clock: MockClock) -> None:

@@ -47,6 +47,7 @@ class Feed:
         is_closed: its reader wants no more.
         is_over: nothing more will come.
         error: what is raised when the queue is empty, if so.
+        missed: events that were taken as gaps.
         since: when its reader began to wait; ``None``: it does not.
     """
 
@@ -65,6 +66,7 @@ class Feed:
     is_over: bool = False
     error: Exception | None = None
     items: deque[ItemView] = attrs.field(factory=deque[ItemView], repr=False)
+    missed: int = 0
     since: float | None = None
     _window: int = attrs.field(init=False)  # the last one that was granted
     _queued_max: int = 0
@@ -151,6 +153,7 @@ class Feed:
             return None
         item = self.items.popleft()
         self.position = item.seq if self.items else self.received
+        self.missed += _missed(item) or 0
         self.on_moved(self)
         return item
 

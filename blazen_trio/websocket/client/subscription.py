@@ -9,7 +9,7 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from blazen_trio.core.events import Event
 from blazen_trio.core.publication import StreamItem
-from blazen_trio.stream import READER_SLICE_S
+from blazen_trio.stream import READER_SLICE_S, SubscriptionStatistics
 from blazen_trio.websocket.client.desk import Desk
 from blazen_trio.websocket.client.feeds import Feed
 from blazen_trio.websocket.client.knowledge import Knowledge
@@ -91,6 +91,12 @@ class RemoteSubscription(trio.abc.ReceiveChannel[Event]):
             await feed.wait()
             self._yield_at = perf_counter() + READER_SLICE_S
 
+    def statistics(self) -> SubscriptionStatistics:
+        """The position, and how far it is behind what has come from the server."""
+        feed = self._feed
+        behind = feed.received - feed.position
+        return SubscriptionStatistics(feed.position, behind, feed.missed, lossless=False, closed=feed.is_closed)
+
     def envelopes(self) -> "RemoteEnvelopes":
         """A view of this subscription that gives each event as a ``StreamItem``."""
         return RemoteEnvelopes(self)
@@ -114,6 +120,10 @@ class RemoteEnvelopes(trio.abc.ReceiveChannel[StreamItem]):
     async def receive(self) -> StreamItem:
         """The next event in its envelope; a checkpoint."""
         return await self._subscription.receive_item()
+
+    def statistics(self) -> SubscriptionStatistics:
+        """The statistics of the subscription."""
+        return self._subscription.statistics()
 
     async def aclose(self) -> None:
         """Close the subscription, and pass a checkpoint."""
