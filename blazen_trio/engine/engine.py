@@ -27,7 +27,7 @@ from blazen_trio.durable import Committer, Durability, DurableRunner
 from blazen_trio.engine.aborted_calls import AbortedCalls
 from blazen_trio.engine.handle import EngineRun
 from blazen_trio.engine.holding import HeldRun
-from blazen_trio.engine.infos import RunInfo, Seen, info_of, state_of, told
+from blazen_trio.engine.infos import RunInfo, Seen, checked_limit, info_of, state_of, told
 from blazen_trio.engine.kept_refs import KeptRefs
 from blazen_trio.journal import base_of, begun
 from blazen_trio.metadata import CALL, checked_metadata
@@ -186,10 +186,11 @@ class Engine:
 
         Raises:
             RunNotFoundError: there is no run ``after``.
+            TypeError, ValueError: ``limit`` is no number of runs, or ``status`` is none.
         """
         cursor = None if after is None else (await self.store.info(after)).cursor
         wanted = None if status is None else RunStatus(status).value
-        found = await self.store.list_runs(status=wanted, workflow=workflow, limit=limit, after=cursor)
+        found = await self.store.list_runs(status=wanted, workflow=workflow, limit=checked_limit(limit), after=cursor)
         return [info_of(each) for each in found]
 
     async def delete(self, run_id: str) -> None:

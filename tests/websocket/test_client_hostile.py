@@ -78,7 +78,7 @@ async def test_an_answer_of_the_wrong_shape_fails_its_request_alone(value: Any, 
         for call in verbs:
             outcomes: list[Any] = []
             await outcome_of(call, outcomes)
-            assert isinstance(outcomes[0], ProtocolError) or outcomes == [[]], call
+            assert isinstance(outcomes[0], ProtocolError) or outcomes in ([[]], [None]), call
         assert story.engine.statistics()["reconnects"] == 0
 
 

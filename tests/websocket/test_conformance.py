@@ -304,6 +304,43 @@ async def test_what_cannot_be_is_refused(engine: Opening, autojump_clock: MockCl
             await run.info()
 
 
+async def test_what_nobody_can_take_is_refused_alike(engine: Opening, autojump_clock: MockClock) -> None:
+    async with engine() as there:
+        for options in ({"metadata": {1: 2}}, {"metadata": 3}):
+            with pytest.raises(TypeError, match="metadata="):
+                await there.start("sleeping", 1, **options)
+        for name in ("", "\ud800", None):
+            with pytest.raises(ValueError, match="engine has no workflow"):
+                await there.start(name)
+        for labels in ({"": "x"}, {"gpu": ""}):
+            with pytest.raises(ValueError, match="labels must be"):
+                await there.start("sleeping", 1, require=labels)
+        with pytest.raises(EncodeError, match="lone surrogate"):
+            await there.start("sleeping", 1, metadata={"\ud800": 1})
+        with pytest.raises(ValueError, match="limit= is a number of runs and cannot be negative: -1"):
+            await there.runs(limit=-1)
+        for limit in (1.5, "3", True):
+            with pytest.raises(TypeError, match="limit="):
+                await there.runs(limit=limit)
+        with pytest.raises(RunNotFoundError):
+            await there.runs(after="")
+        run = await there.start("asking")
+        assert await there.runs(limit=0) == await there.runs(workflow="") == await there.runs(workflow="\ud800") == []
+        await asked(run)
+        with pytest.raises((UnknownInputRequestError, EncodeError)):
+            await run.respond_to_input("\ud800", 1)
+
+
+async def test_a_reason_may_be_any_text(engine: Opening, autojump_clock: MockClock) -> None:
+    async with engine() as there:
+        for reason in ("x" * 20_000, "half \ud800"):
+            run = await there.start("sleeping", 40)
+            await run.abort(reason)
+            with pytest.raises(WorkflowAbortedError) as caught:
+                await run.result()
+            assert (caught.value.reason or "").startswith(reason[:5])
+
+
 async def test_runs_are_listed(engine: Opening, autojump_clock: MockClock) -> None:
     async with engine() as there:
         ids = [(await there.start(["sleeping", "asking"][number % 2], 1)).run_id for number in range(6)]
@@ -363,3 +400,9 @@ async def test_counters_are_at_hand(engine: Opening, autojump_clock: MockClock) 
     async with engine() as there:
         await there.start("sleeping", 1)
         assert isinstance(there.statistics(), dict)
+
+
+async def test_the_engines_own_counters_are_at_hand_from_afar(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), ALL) as engine, remote_engine(engine) as afar:
+        await afar.start("sleeping", 1)
+        assert (await afar.server_statistics())["engine"].keys() == engine.statistics().keys()

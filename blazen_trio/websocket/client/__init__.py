@@ -7,6 +7,7 @@ From the top down; a file imports only from those below it:
 ``engine``        ``RemoteEngine``: the verbs of ``Engine``, each a request
 ``run``           ``RemoteRun``: one run, as it was heard of last
 ``subscription``  ``RemoteSubscription``: the stream of a run, one after another, however often the connection is lost
+``checks``        what a user gives, checked before it is said
 ``answers``       what a server answers, as what users know of local runs
 ``link``          one connection after another: dials, speaks, loses patience
 ``desk``          what is said next, and what each message means: decided here, without waiting
