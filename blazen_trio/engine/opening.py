@@ -16,7 +16,7 @@ from blazen_trio.durable import Durability
 from blazen_trio.engine.commands import obey_commands
 from blazen_trio.engine.engine import CLAIMED_AT_ONCE, Engine, EngineOptions
 from blazen_trio.engine.holding import HeldRun
-from blazen_trio.groups import alone
+from blazen_trio.groups import open_users_nursery
 from blazen_trio.workflow import Workflow
 
 DRAIN_S: Final = 5.0
@@ -84,21 +84,16 @@ async def open_engine(
         labels=dict(labels or {}),
     )
     engine = Engine(store, workflows, options)
-    async with store:
+    async with store, open_users_nursery() as nursery:
+        engine.nursery = nursery
+        nursery.start_soon(engine.committer.work)
         try:
-            async with trio.open_nursery() as nursery:
-                engine.nursery = nursery
-                nursery.start_soon(engine.committer.work)
-                try:
-                    await _take_over(engine)
-                    for work in (_keep_lease, _look, _sweep):
-                        nursery.start_soon(_again_and_again, work, engine)
-                    yield engine
-                finally:
-                    await _close(engine)  # noqa: ASYNC102 - it shields what must be done, with a deadline
-        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
-            single = alone(error)  # what was raised in the nursery, without its group; the body's, too, with its cause
-            raise single from single.__cause__  # noqa: ASYNC104 - as above
+            await _take_over(engine)
+            for work in (_keep_lease, _look, _sweep):
+                nursery.start_soon(_again_and_again, work, engine)
+            yield engine
+        finally:
+            await _close(engine)  # noqa: ASYNC102 - it shields what must be done, with a deadline
 
 
 # --- Standing tasks ---------------------------------------------------------------------------------------------------

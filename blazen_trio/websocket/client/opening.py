@@ -7,9 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 import attrs
-import trio
 
-from blazen_trio.groups import alone
+from blazen_trio.groups import open_users_nursery
 from blazen_trio.websocket.client.desk import Desk
 from blazen_trio.websocket.client.dialling import Address, Dial, dialer
 from blazen_trio.websocket.client.engine import RemoteEngine
@@ -98,19 +97,15 @@ async def connected(options: Options, hello: Hello) -> AsyncGenerator[RemoteEngi
     desk = Desk(options.url, options.patience)
     engine = RemoteEngine(options.url, Link(hello, desk), options.knowledge, options.window)
     desk.on_run = engine.note_view
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(engine.link.run)
-            await engine.link.wait_open()
-            nursery.start_soon(desk.lose_patience)
-            try:
-                yield engine
-            finally:
-                await engine.link.close()  # noqa: ASYNC102 - it shields what must be done, with a deadline
-                nursery.cancel_scope.cancel()
-    except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
-        lone = alone(error)
-        raise lone from lone.__cause__  # noqa: ASYNC104 - what was raised in the nursery, without its group
+    async with open_users_nursery() as nursery:
+        nursery.start_soon(engine.link.run)
+        await engine.link.wait_open()
+        nursery.start_soon(desk.lose_patience)
+        try:
+            yield engine
+        finally:
+            await engine.link.close()  # noqa: ASYNC102 - it shields what must be done, with a deadline
+            nursery.cancel_scope.cancel()
 
 
 # --- Arguments --------------------------------------------------------------------------------------------------------
