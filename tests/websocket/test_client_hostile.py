@@ -8,9 +8,10 @@ import trio
 from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 
 from blazen_trio import PeerError, ProtocolError
+from blazen_trio.websocket.client.dialling import Address
 from blazen_trio.websocket.client.opening import dialled
 from blazen_trio.websocket.client.tap import SEND_S, Tap
-from blazen_trio.websocket.client.wire import CLOSE_S, HURRY_S, PONG_S, QUIET_S
+from blazen_trio.websocket.client.wire import CLOSE_S, HURRY_S, PONG_S, QUIET_S, Hello, LostError, open_wire
 from blazen_trio.websocket.protocol import encode
 from blazen_trio.websocket.protocol import messages as said
 from blazen_trio.websocket.protocol.errors import ErrorView
@@ -18,7 +19,7 @@ from blazen_trio.websocket.protocol.fields import EventData
 from blazen_trio.websocket.protocol.messages import Ended, Error, Events, Ok, ServerMessage, Welcome
 from blazen_trio.websocket.protocol.messages import Run as RunMessage
 from blazen_trio.websocket.protocol.views import ItemView, QuestionView, RunView
-from tests.websocket.fake_server import LIMITS, FakeServer
+from tests.websocket.fake_server import BYTES, LIMITS, FakeServer
 from tests.websocket.stories import noting, numbers, outcome_of, scene
 
 NONSENSE: list[Any] = [
@@ -381,3 +382,15 @@ async def test_no_task_and_no_stream_is_left_behind(autojump_clock: MockClock) -
         for stream in client_streams:
             with pytest.raises(trio.ClosedResourceError):
                 await stream.receive_some(1)
+
+
+async def test_who_sends_on_a_closed_connection_learns_why_though_nobody_reads(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        server = FakeServer(nursery)
+        hello = Hello(server.dial, Address.of("ws://server"), None, BYTES)
+        async with open_wire(hello) as wire:
+            await server.close(1001, "bye")
+            for say in (wire.send(b"{}"), wire.keep_alive()):
+                with trio.fail_after(QUIET_S + 2 * CLOSE_S), pytest.raises(LostError, match="code 1001: bye"):
+                    await say
+        nursery.cancel_scope.cancel()

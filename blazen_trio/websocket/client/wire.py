@@ -115,7 +115,7 @@ class Wire:
             text = await self._socket.get_message()
         except ConnectionClosed:
             if self._is_closing:  # from here: trio-websocket's reader must live until the server says goodbye, too
-                await trio.sleep_forever()  # noqa: ASYNC120 - until it is cancelled
+                await trio.sleep(CLOSE_S)  # noqa: ASYNC120 - who is cancelled is leaving anyway
             raise self._lost() from None
         if isinstance(text, bytes):
             return Fault("a binary message")
@@ -126,7 +126,7 @@ class Wire:
         try:
             await self._socket.send_message(text.decode())
         except ConnectionClosed:
-            await trio.sleep_forever()  # ``receive`` knows why, and ends this connection
+            raise await self._lost_soon() from None
 
     async def keep_alive(self) -> None:
         """Ask a silent server whether it is there, for ever."""
@@ -146,7 +146,7 @@ class Wire:
         try:
             await self._socket.ping()
         except ConnectionClosed:
-            await trio.sleep_forever()  # as in ``send``
+            raise await self._lost_soon() from None
 
     async def close(self, code: int = CloseReason.NORMAL_CLOSURE) -> None:
         """Say that this is over, and wait a little for the server to do the same; a checkpoint.
@@ -157,6 +157,11 @@ class Wire:
         is_hurried = trio.current_effective_deadline() == -math.inf
         with trio.move_on_after(HURRY_S if is_hurried else CLOSE_S, shield=True):
             await self._socket.aclose(code)
+
+    async def _lost_soon(self) -> LostError:
+        """Why it is over, for one who does not read: that is known when trio-websocket has answered a goodbye."""
+        await trio.sleep(CLOSE_S)
+        return self._lost()
 
     def _lost(self) -> LostError:
         closed = self._socket.closed
