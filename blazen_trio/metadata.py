@@ -36,16 +36,20 @@ def checked_metadata(metadata: object) -> dict[str, Any]:
 def _checked(key: object) -> str:
     if not isinstance(key, str):
         raise TypeError(f"metadata= has the key {key!r:.100}; keys are texts")
-    if key.startswith(RESERVED):
+    if _is_mark(key):
         raise ValueError(f"metadata= has the key {key!r:.100}; those with {RESERVED!r} are the library's own")
     return key
 
 
 def split_metadata(saved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The caller's metadata and the marks, of a run that is made or was read."""
-    if not any(key.startswith(RESERVED) for key in saved):
+    if not any(map(_is_mark, saved)):
         return saved, {}
     user, marks = dict[str, Any](), dict[str, Any]()
     for key, value in saved.items():
-        (marks if key.startswith(RESERVED) else user)[key] = value
+        (marks if _is_mark(key) else user)[key] = value
     return user, marks
+
+
+def _is_mark(key: object) -> bool:
+    return isinstance(key, str) and key.startswith(RESERVED)  # a step may have put in any key

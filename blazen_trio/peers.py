@@ -6,7 +6,8 @@ The rules of this file:
   the same process.
 * A call has an id, and that is the id of its run on the peer. A call that is made again under its id gives the result
   of the first one, however often the connection was lost in between.
-* What a run there ends with is raised as it would be here. Everything else that can go wrong is one ``PeerError``.
+* What a run there ends with is raised as it would be here. What cannot be sent to any peer, now or later, is an
+  ``EncodeError``: no outage. Everything else that can go wrong is one ``PeerError``.
 """
 
 import logging
@@ -77,7 +78,7 @@ class Peer(Protocol):
         Each of the result's ``session_refs`` is a ``RemoteRefDescriptor``: the objects stay there.
 
         Raises:
-            EncodeError: the event or the metadata cannot be sent; nothing was begun.
+            EncodeError: the event or the metadata cannot be sent, or is more than the peer takes; nothing was begun.
             PeerError: it is lost, or it refuses: it knows no such workflow, or another call has this id.
             WorkflowError: what the run ended with.
         """
@@ -125,6 +126,8 @@ async def call_peer(
         raise
     except _PASSING:
         raise
+    except UnicodeEncodeError as error:  # a lone surrogate: no peer takes it, however often it is tried
+        raise EncodeError("str", "the call's id, names or metadata", describe_exception(error)) from error
     except Exception as error:
         raise PeerError(peer.name, describe_exception(error), call_id) from error
 

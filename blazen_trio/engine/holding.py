@@ -166,6 +166,7 @@ class HeldRun:
         stored = await self.engine.store.read(self.run_id)
         if stored.fence != self.fence:
             raise RunLockedError(self.run_id, None if stored.owner is None else stored.owner.engine_id)
+        self.engine.made.check(stored)
         snapshot = told(self.workflow, stored)
         restored = restore(self.workflow, self.workflow.codec, snapshot, trio.current_time())
         if self.seen.is_frozen:

@@ -11,7 +11,7 @@ from blazen_trio.engine.calls import begin_call, end_call
 from blazen_trio.metadata import CALL
 from blazen_trio.stores import MemoryStore
 from blazen_trio.testing import LocalPeer
-from tests.peers.stories import Work, doubling, parent_of, peer_of
+from tests.peers.stories import Query, Work, doubling, parent_of, peer_of
 from tests.websocket.lines import exchange
 
 CALLED = r"'blazen_trio\.call'"
@@ -73,6 +73,17 @@ async def test_steps_see_what_the_caller_gave_and_nothing_else(
     async with peer_of(showing) as peer:
         result = await showing.run_remote(None, peer, call_id="x", metadata=metadata)
         assert result.result == (metadata or {})
+
+
+async def test_a_step_may_note_there_what_it_likes_for_the_runs_inside(autojump_clock: MockClock) -> None:
+    @step
+    async def note(event: StartEvent, ctx: Context) -> Query:
+        odd: Any = ctx.metadata
+        odd[5] = "five"
+        return Query()
+
+    inside = showing.as_step(accepts=Query, emits=StopEvent, output=lambda result: StopEvent(result.result))
+    assert (await Workflow("noting", [note, inside]).run()).result == {5: "five"}
 
 
 async def test_nor_do_they_after_the_run_was_read_again(autojump_clock: MockClock) -> None:

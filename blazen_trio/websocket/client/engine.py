@@ -9,6 +9,7 @@ from blazen_trio.codec import codec_of
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.description import WorkflowDescription
 from blazen_trio.core.errors import (
+    EncodeError,
     PeerError,
     RunClosedError,
     RunExistsError,
@@ -39,6 +40,7 @@ from blazen_trio.websocket.client.answers import (
     workflows_in,
 )
 from blazen_trio.websocket.client.knowledge import Knowledge
+from blazen_trio.websocket.client.ledger import TooBigError
 from blazen_trio.websocket.client.link import Link
 from blazen_trio.websocket.client.requests import Asked
 from blazen_trio.websocket.client.run import RemoteRun
@@ -257,7 +259,10 @@ class RemoteEngine:
             event=EventData(plain["event_type"], plain["data"]),
             metadata={key: codec.to_plain(value, f"metadata[{key!r}]") for key, value in (metadata or {}).items()},
         )
-        view = result_in(await self.link.ask(request))
+        try:
+            view = result_in(await self.link.ask(request))
+        except TooBigError as error:
+            raise EncodeError(type(event).__name__, "the call with its event and metadata", error.problem) from error
         end = codec.event_from_plain(view.event.plain())
         usage = view.run.usage.usage()
         return WorkflowResult(call_id, end, result_of(end), usage, view.run.cost(), refs_in(view.refs))

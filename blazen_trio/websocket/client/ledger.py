@@ -28,6 +28,10 @@ from blazen_trio.websocket.protocol.messages import Cancel, Result
 UNKNOWN: Final = "the connection was lost before the answer came; it is not known whether it was done"
 
 
+class TooBigError(ProtocolError):
+    """A request that this server takes on no connection: to send it again changes nothing."""
+
+
 class Ledger:
     """Requests of one client, over all its connections.
 
@@ -152,7 +156,7 @@ class Ledger:
         if len(asked.text) <= self._bytes_max:
             return True
         problem = f"a request of {len(asked.text)} bytes; the server takes {self._bytes_max} (WebsocketLimits)"
-        self._end(asked, ProtocolError(problem))
+        self._end(asked, TooBigError(problem))
         return False
 
     def lost(self) -> None:

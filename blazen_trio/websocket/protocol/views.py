@@ -178,6 +178,7 @@ class NodeView(Exact):
     kind: str
     accepts: list[str] = []
     emits: list[str] = []
+    is_remote: bool = False
 
 
 class EdgeView(Exact):
@@ -199,7 +200,7 @@ class WorkflowView(Exact):
     @classmethod
     def of(cls, graph: WorkflowDescription) -> "WorkflowView":
         """The view of what ``workflow.describe()`` gives."""
-        nodes = [NodeView(name=n.name, kind=n.kind, accepts=list(n.accepts), emits=list(n.emits)) for n in graph.nodes]
+        nodes = [NodeView(n.name, n.kind, list(n.accepts), list(n.emits), n.is_remote) for n in graph.nodes]
         edges = [
             EdgeView(source=e.source, target=e.target, event=e.event, is_fan_out=e.is_fan_out) for e in graph.edges
         ]

@@ -96,6 +96,8 @@ async def open_websocket_server(
         authorize=authorize,
         registry=registry,
     )
+    if registry is not None:
+        engine.made.use(registry)  # so that runs of before go on, too
     async with open_reception(server, host, port, ssl_context):
         yield server
 

@@ -218,10 +218,7 @@ async def _view(server: ServerLike, run_id: str) -> RunView:
 
 
 async def _workflow_of(server: ServerLike, run_id: str) -> Workflow:
-    held = server.engine.held.get(run_id)
-    if held is not None:
-        return held.workflow
-    return server.engine.workflow((await server.engine.store.info(run_id)).workflow_name)
+    return await server.engine.workflow_of(run_id)
 
 
 def _value(codec: Codec, plain: PlainData, where: str) -> Any:
