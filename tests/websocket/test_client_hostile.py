@@ -9,7 +9,6 @@ from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 
 from blazen_trio import PeerError, ProtocolError
 from blazen_trio.websocket.client.dialling import Address
-from blazen_trio.websocket.client.opening import dialled
 from blazen_trio.websocket.client.tap import SEND_S, Tap
 from blazen_trio.websocket.client.wire import CLOSE_S, HURRY_S, PONG_S, QUIET_S, Hello, LostError, open_wire
 from blazen_trio.websocket.protocol import encode
@@ -19,6 +18,7 @@ from blazen_trio.websocket.protocol.fields import EventData
 from blazen_trio.websocket.protocol.messages import Ended, Error, Events, Ok, ServerMessage, Welcome
 from blazen_trio.websocket.protocol.messages import Run as RunMessage
 from blazen_trio.websocket.protocol.views import ItemView, QuestionView, RunView
+from tests.websocket.dialled import dialled
 from tests.websocket.fake_server import BYTES, LIMITS, FakeServer
 from tests.websocket.stories import noting, numbers, outcome_of, scene
 

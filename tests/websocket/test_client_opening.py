@@ -16,9 +16,9 @@ from blazen_trio.websocket.client import open_websocket_client, wire
 from blazen_trio.websocket.client.backoff import FIRST_S, JITTER, LONGEST_S, STEADY_S, Backoff
 from blazen_trio.websocket.client.dialling import Address, DialError
 from blazen_trio.websocket.client.knowledge import Knowledge
-from blazen_trio.websocket.client.opening import dialled
 from blazen_trio.websocket.protocol import encode
 from blazen_trio.websocket.protocol.messages import Ok, Welcome
+from tests.websocket.dialled import dialled
 from tests.websocket.fake_server import LIMITS, FakeServer
 from tests.websocket.stories import Mark, noting, scene
 

@@ -23,13 +23,13 @@ from blazen_trio import (
 )
 from blazen_trio.websocket.client.ledger import UNKNOWN
 from blazen_trio.websocket.client.link import CLOSED
-from blazen_trio.websocket.client.opening import dialled
 from blazen_trio.websocket.protocol import messages as said
 from blazen_trio.websocket.protocol.errors import ErrorView
 from blazen_trio.websocket.protocol.fields import EventData
 from blazen_trio.websocket.protocol.messages import Ok
 from blazen_trio.websocket.protocol.messages import Run as RunMessage
 from blazen_trio.websocket.protocol.views import LimitsView, ResultView, RunView
+from tests.websocket.dialled import dialled
 from tests.websocket.fake_server import BYTES, FakeServer
 from tests.websocket.stories import ANY, Mark, Note, Scene, noting, outcome_of, scene
 

@@ -155,7 +155,10 @@ class Ledger:
         assert self._bytes_max is not None
         if len(asked.text) <= self._bytes_max:
             return True
-        problem = f"a request of {len(asked.text)} bytes; the server takes {self._bytes_max} (WebsocketLimits)"
+        problem = (
+            f"the request has {len(asked.text)} bytes, and the server takes at most {self._bytes_max}; "
+            "send less, or raise message_bytes= of its WebsocketLimits"
+        )
         self._end(asked, TooBigError(problem))
         return False
 

@@ -10,7 +10,7 @@ import attrs
 
 from blazen_trio.groups import open_users_nursery
 from blazen_trio.websocket.client.desk import Desk
-from blazen_trio.websocket.client.dialling import Address, Dial, dialer
+from blazen_trio.websocket.client.dialling import Address, dialer
 from blazen_trio.websocket.client.engine import RemoteEngine
 from blazen_trio.websocket.client.feeds import WINDOW
 from blazen_trio.websocket.client.knowledge import Knowledge
@@ -74,21 +74,6 @@ class Options:
     patience: float
     window: int
     knowledge: Knowledge
-
-
-def dialled(
-    dial: Dial,
-    *,
-    token: str | None = None,
-    workflows: Iterable[Workflow] = (),
-    patience: float = PATIENCE_S,
-    window: int = WINDOW,
-    message_bytes: int = MESSAGE_BYTES,
-    url: str = "ws://server",
-) -> AbstractAsyncContextManager[RemoteEngine]:
-    """A client over streams of any kind, for tests: what ``dial`` gives."""
-    options = Options(url, patience, window, Knowledge(workflows))
-    return connected(options, Hello(dial, Address.of(url), token, message_bytes))
 
 
 @asynccontextmanager

@@ -54,7 +54,7 @@ _ADVICE: Final = {
     400: f"does it speak {_SPOKEN}?",
     401: "the token is missing or wrong; pass token=",
     403: "this client is not allowed there",
-    421: "the server does not know itself by this host name; see hosts= of open_websocket_server",
+    421: "this host name is not in its hosts=, see open_websocket_server",
     426: "is this the port of a websocket?",
     503: "it has too many connections",
 }
