@@ -106,7 +106,7 @@ async def test_an_answer_twice_is_a_violation(autojump_clock: MockClock) -> None
 async def test_an_answer_to_what_was_not_sent_yet_is_a_violation(autojump_clock: MockClock) -> None:
     async with scene() as story:
         run = await story.run()
-        await story.server.say(Ok(story.engine.link.new_id() + 1))
+        await story.server.say(Ok(story.engine._client.link.new_id() + 1))
         await wait_all_tasks_blocked()
         assert not story.engine.statistics()["connected"]
         await run.info()
