@@ -146,6 +146,17 @@ async def test_an_answer_that_is_too_big_is_nobody_elses_business(autojump_clock
         assert outcomes[0].result == 3
 
 
+async def test_a_message_that_is_too_big_is_known_though_others_come_right_behind_it(autojump_clock: MockClock) -> None:
+    async with scene(message_bytes=10_000) as story:
+        run = await story.run()
+        news = RunMessage(story.model.run().view)
+        story.server.script = lambda message: [Ok(message.id, "x" * 20_000), news, news]
+        with trio.fail_after(10), pytest.raises(ProtocolError, match="message_bytes=10000"):
+            await run.snapshot()
+        story.server.script = lambda _: None
+        await run.info()
+
+
 async def test_an_event_that_is_too_big_ends_its_own_subscription(autojump_clock: MockClock) -> None:
     async with scene(message_bytes=10_000) as story:
         small, big = await story.run("small"), await story.run("big")
@@ -304,13 +315,13 @@ async def test_a_client_that_is_cancelled_says_goodbye_and_does_not_wait(autojum
 
 async def test_a_send_that_takes_too_long_or_is_cut_off_breaks_the_stream(autojump_clock: MockClock) -> None:
     one, _other = lockstep_stream_pair()
-    tap = Tap(one)
+    tap = Tap(one, BYTES)
     begun = trio.current_time()
     with pytest.raises(trio.BrokenResourceError, match="takes nothing"):
         await tap.send_all(b"x")
     assert trio.current_time() - begun == SEND_S
     one, other = lockstep_stream_pair()
-    tap = Tap(one)
+    tap = Tap(one, BYTES)
     with trio.move_on_after(1):
         await tap.send_all(b"x")
     with pytest.raises(trio.BrokenResourceError, match="cut off"):
