@@ -10,7 +10,7 @@ from blazen_trio.websocket.client.requests import Asked
 from blazen_trio.websocket.protocol.fields import EventData
 from blazen_trio.websocket.protocol.messages import Abort, Pause, RespondToInput, Resume, SendEvent
 
-ENDED_SINCE: Final = "the run has ended since the connection was lost; it is not known whether this answer was taken"
+ENDED_SINCE: Final = "the run has ended since the connection was lost, so nobody knows whether this answer was taken"
 
 
 async def respond_to_input(client: Client, run_id: str, request_id: str, response: object, name: str | None) -> None:

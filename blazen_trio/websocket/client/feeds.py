@@ -115,7 +115,7 @@ class Feed:
 
     def _check(self, item: ItemView) -> None:
         if item.seq <= self.received:
-            raise ProtocolError(f"item {item.seq} of run {self.run_id!r} came behind {self.received}")
+            raise ProtocolError(f"item {item.seq} of run {self.run_id!r} came after item {self.received}")
         missed = _missed(item)
         begin = item.seq - 1 if missed is None else item.seq - missed
         if begin < self.received or (self.types is None and begin != self.received):
@@ -125,7 +125,9 @@ class Feed:
 
     def _check_until(self, until: int) -> None:
         if until < self.received or (self.types is None and until != self.received):
-            raise ProtocolError(f"items of run {self.run_id!r} until {until} came only until {self.received}")
+            raise ProtocolError(
+                f"the server says that run {self.run_id!r} was sent up to {until}, and it was up to {self.received}"
+            )
 
     def end(self, error: Exception | None = None) -> None:
         """Nothing more will come."""

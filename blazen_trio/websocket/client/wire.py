@@ -172,7 +172,7 @@ class Wire:
             return LostError(problem, is_violation=True, addressee=self.tap.beginnings.addressee())
         reason = f": {closed.reason}" if closed.reason else ""
         if not self.tap.has_said_goodbye:  # the answer to a real close; wsproto tells of bad frames in the same way
-            return LostError(f"the server sent what is no frame{reason}", is_violation=True)
+            return LostError(f"the server sent bytes that are no websocket frame{reason}", is_violation=True)
         return LostError(f"the server closed the connection with code {closed.code}{reason}")
 
 
@@ -236,7 +236,7 @@ async def _hold_socket(
         if not isinstance(lone, Exception):
             raise lone from None  # noqa: ASYNC104 - without its group
         problem = (
-            lone.problem if isinstance(lone, LostError) else f"it is no websocket: {str(lone) or type(lone).__name__}"
+            lone.problem if isinstance(lone, LostError) else f"this is no websocket: {str(lone) or type(lone).__name__}"
         )
         raise LostError(_refusal(tap) or problem) from lone  # noqa: ASYNC104 - there is no Cancelled in it
 
