@@ -42,6 +42,27 @@ class Request(Exact, omit_defaults=True):
     is_long: ClassVar[bool] = False
     id: RequestId
 
+    @property
+    def subject(self) -> str | None:
+        """The id of the run that it is about, or shall have; ``None``: of none."""
+        return None
+
+    @property
+    def about(self) -> str | None:
+        """The name of the workflow that it says it is about."""
+        return None
+
+
+class OfRun(Request):
+    """What is asked of one run."""
+
+    run_id: Name
+
+    @property
+    def subject(self) -> str | None:
+        """The id of that run."""
+        return self.run_id
+
 
 class Start(Request, tag="start"):
     """Start a run; gives a ``RunView``. Repeatable if the client made the ``run_id`` up: nobody else has it."""
@@ -53,11 +74,19 @@ class Start(Request, tag="start"):
     metadata: dict[str, PlainData] = {}
     require: Labels = {}
 
+    @property
+    def subject(self) -> str | None:
+        """The id that the run shall have."""
+        return self.run_id
 
-class Get(Request, tag="get"):
+    @property
+    def about(self) -> str | None:
+        """The workflow."""
+        return self.workflow
+
+
+class Get(OfRun, tag="get"):
     """Look at a run; gives a ``RunView``."""
-
-    run_id: Name
 
 
 class Runs(Request, tag="runs"):
@@ -68,74 +97,65 @@ class Runs(Request, tag="runs"):
     limit: PageSize = 100
     after: Name | None = None
 
+    @property
+    def about(self) -> str | None:
+        """The workflow."""
+        return self.workflow
 
-class Info(Request, tag="info"):
+
+class Info(OfRun, tag="info"):
     """What the store says of a run; gives an ``InfoView``."""
 
-    run_id: Name
 
-
-class RespondToInput(Request, tag="respond_to_input"):
+class RespondToInput(OfRun, tag="respond_to_input"):
     """Answer a question; gives a ``RunView``."""
 
-    run_id: Name
     request_id: str
     response: PlainData
 
 
-class SendEvent(Request, tag="send_event"):
+class SendEvent(OfRun, tag="send_event"):
     """Put an event into a run; gives a ``RunView``. Only events of classes marked ``external=True``."""
 
     is_repeatable: ClassVar[bool] = False
-    run_id: Name
     event: EventData
 
 
-class Pause(Request, tag="pause"):
+class Pause(OfRun, tag="pause"):
     """Pause a run, and wait until none of its calls runs; gives a ``RunView``."""
 
     is_long: ClassVar[bool] = True
-    run_id: Name
     interrupt: bool = False
 
 
-class Resume(Request, tag="resume"):
+class Resume(OfRun, tag="resume"):
     """Go on with a run that is paused; gives a ``RunView``."""
 
-    run_id: Name
 
-
-class Abort(Request, tag="abort"):
+class Abort(OfRun, tag="abort"):
     """End a run now; gives a ``RunView``."""
 
-    run_id: Name
     reason: Text | None = None
 
 
-class Delete(Request, tag="delete"):
+class Delete(OfRun, tag="delete"):
     """Forget a run that is over; gives ``null``."""
 
     is_repeatable: ClassVar[bool] = False
-    run_id: Name
 
 
-class Result(Request, tag="result"):
+class Result(OfRun, tag="result"):
     """Wait for the end of a run; gives a ``ResultView``, or the error that ended it."""
 
     is_long: ClassVar[bool] = True
-    run_id: Name
 
 
-class Snapshot(Request, tag="snapshot"):
+class Snapshot(OfRun, tag="snapshot"):
     """The whole condition of a run; gives the JSON object that ``WorkflowSnapshot.to_json`` writes."""
 
-    run_id: Name
 
-
-class History(Request, tag="history"):
+class History(OfRun, tag="history"):
     """What happened in a run; gives a list of ``HistoryView``."""
-
-    run_id: Name
 
 
 class Statistics(Request, tag="statistics"):
@@ -146,14 +166,13 @@ class Workflows(Request, tag="workflows"):
     """The workflows that runs can be started of; gives a list of ``WorkflowView``."""
 
 
-class Subscribe(Request, tag="subscribe"):
+class Subscribe(OfRun, tag="subscribe"):
     """Read a run's stream behind ``after``; gives ``null``. This request's ``id`` names the subscription from now on.
 
     ``types``: only events of these types, and gaps. ``window``: at most so many events are on their way that were not
     said to be received.
     """
 
-    run_id: Name
     after: Seq = 0
     types: EventTypes | None = None
     window: Window | None = None
@@ -178,6 +197,16 @@ class Call(Request, tag="call"):
     steps: StepNames
     event: EventData
     metadata: dict[str, PlainData] = {}
+
+    @property
+    def subject(self) -> str | None:
+        """The id that the run shall have."""
+        return self.call_id
+
+    @property
+    def about(self) -> str | None:
+        """The workflow."""
+        return self.workflow
 
 
 class DerefSessionRef(Request, tag="deref_session_ref"):
