@@ -1,11 +1,15 @@
 """Everything that can be asked of an engine from afar."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any, final
+
 import pytest
 import trio
 from trio.testing import MockClock
 
-from blazen_trio import open_engine
+from blazen_trio import StoreError, open_engine
 from blazen_trio.stores import MemoryStore
+from blazen_trio.testing.stores import _Around
 from blazen_trio.websocket.server.interfaces import Access
 from tests.websocket.fakes import Refused, approving, asking, connected, new_tap, pouring, serving
 
@@ -147,6 +151,33 @@ async def test_runs_come_in_pages_newest_first(autojump_clock: MockClock) -> Non
         assert await client.ask("runs", status="completed") == []
         with pytest.raises(Refused, match="RunNotFoundError"):
             await client.ask("runs", after="none")
+
+
+@final
+class UnreadableStore(_Around):
+    """A store that finds no run any more."""
+
+    async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        if "_Around.read." in getattr(call, "__qualname__", ""):
+            raise StoreError("not today")
+        return await call()
+
+
+async def test_what_was_done_is_no_error_though_nobody_can_look_at_it(autojump_clock: MockClock) -> None:
+    async with (
+        open_engine(UnreadableStore(MemoryStore()), [approving]) as engine,
+        serving(engine) as server,
+        connected(server) as client,
+    ):
+        run = await engine.start("approving")
+        await trio.sleep(1)
+        sent = await client.ask("send_event", run_id=run.run_id, event=event("Approval", by="me"))
+        assert sent is None or sent["run_id"] == run.run_id
+        await trio.sleep(1)
+        assert (await client.ask("info", run_id=run.run_id))["status"] == "completed"
+        assert await client.ask("abort", run_id=run.run_id) is None
+        with pytest.raises(Refused, match="StoreError"):
+            await client.ask("get", run_id=run.run_id)
 
 
 # --- Who may do what --------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from blazen_trio.codec import Codec, DecodeError
-from blazen_trio.core.errors import ProtocolError, RunClosedError
+from blazen_trio.core.errors import ProtocolError, RunClosedError, WorkflowError
 from blazen_trio.core.events import Event, StartEvent, is_external
 from blazen_trio.websocket.protocol import Request, messages
 from blazen_trio.websocket.protocol.fields import EventData, PlainData
@@ -116,7 +116,7 @@ async def history(_server: ServerLike, target: Target, _request: messages.Histor
 # --- Controls ---------------------------------------------------------------------------------------------------------
 
 
-async def respond_to_input(server: ServerLike, target: Target, request: messages.RespondToInput) -> RunView:
+async def respond_to_input(server: ServerLike, target: Target, request: messages.RespondToInput) -> RunView | None:
     """Answer a question; a checkpoint."""
     response = _value((await target.workflow()).codec, request.response, "response")
     async with target.using("respond_to_input") as run:
@@ -127,7 +127,7 @@ async def respond_to_input(server: ServerLike, target: Target, request: messages
     return await _view(target)
 
 
-async def send_event(server: ServerLike, target: Target, request: messages.SendEvent) -> RunView:
+async def send_event(server: ServerLike, target: Target, request: messages.SendEvent) -> RunView | None:
     """Put an event into a run; a checkpoint."""
     workflow = await target.workflow()
     if not is_external(event_class(workflow, request.event.event_type)):
@@ -141,7 +141,7 @@ async def send_event(server: ServerLike, target: Target, request: messages.SendE
     return await _view(target)
 
 
-async def pause(server: ServerLike, target: Target, request: messages.Pause, wait: trio.CancelScope) -> RunView:
+async def pause(server: ServerLike, target: Target, request: messages.Pause, wait: trio.CancelScope) -> RunView | None:
     """Pause a run: it is stopped at once, whatever becomes of the waiting; a checkpoint."""
     async with target.using("pause") as run:
         if run is None:
@@ -152,7 +152,7 @@ async def pause(server: ServerLike, target: Target, request: messages.Pause, wai
     return await _view(target)
 
 
-async def resume(server: ServerLike, target: Target, request: messages.Resume) -> RunView:
+async def resume(server: ServerLike, target: Target, request: messages.Resume) -> RunView | None:
     """Go on with a run that is paused; a checkpoint."""
     async with target.using("resume") as run:
         if run is None:
@@ -162,7 +162,7 @@ async def resume(server: ServerLike, target: Target, request: messages.Resume) -
     return await _view(target)
 
 
-async def abort(server: ServerLike, target: Target, request: messages.Abort) -> RunView:
+async def abort(server: ServerLike, target: Target, request: messages.Abort) -> RunView | None:
     """End a run now; if it is that of a call which is still on its way, it never begins; a checkpoint."""
     with server.engine.aborted_calls.aborting(request.run_id), suppress(RunClosedError):
         target = await target.again()  # its call may have begun while it was asked whether this is allowed
@@ -189,8 +189,12 @@ async def statistics(server: ServerLike, _target: Target, _request: messages.Sta
 # --- Parts ------------------------------------------------------------------------------------------------------------
 
 
-async def _view(target: Target) -> RunView:
-    return run_view(await target.run())
+async def _view(target: Target) -> RunView | None:
+    """How the run is now; ``None`` if that cannot be told: what was asked for is done all the same."""
+    try:
+        return run_view(await target.run())
+    except (WorkflowError, ValueError):
+        return None
 
 
 def _value(codec: Codec, plain: PlainData, where: str) -> Any:
