@@ -67,13 +67,15 @@ class Target:
 
     async def found(self) -> Found:
         """What it is: looked up once."""
+        await checkpoint()
+        return await self._look()
+
+    async def _look(self) -> Found:
+        """The same; no checkpoint if it is known, since what is told of a run shall be what was seen just now."""
         if self.is_absent:
-            await checkpoint()
             raise RunNotFoundError(self.run_id)
         if self._found is None:
             self._found = await find(self._engine, self.run_id)
-        else:
-            await checkpoint()
         return self._found
 
     async def workflow(self) -> Workflow:
@@ -82,18 +84,18 @@ class Target:
 
     async def run(self) -> EngineRun:
         """Its handle, as it is now. Raises ``ValueError`` if its workflow is not one of this engine's."""
-        found = await self.found()
+        found = await self._look()
         return require_same(await self._engine.get(self.run_id), found.created)
 
     async def info(self) -> RunInfo:
         """What the store says of it now."""
-        found = await self.found()
+        found = await self._look()
         return info_of(require_same(await self._engine.store.info(self.run_id), found.created))
 
     @asynccontextmanager
     async def using(self, verb: str) -> AsyncGenerator[WorkflowRun | None, None]:
         """See ``Engine.using``."""
-        found = await self.found()
+        found = await self._look()
         async with self._engine.using(self.run_id, verb, found.created) as run:
             yield run
 
