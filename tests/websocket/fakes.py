@@ -12,6 +12,7 @@ from blazen_trio import Context, Engine, Event, StartEvent, StopEvent, StoreErro
 from blazen_trio.step_registry import StepRegistry
 from blazen_trio.testing.stores import _Around
 from blazen_trio.websocket.limits import WebsocketLimits
+from blazen_trio.websocket.protocol import VERSION
 from blazen_trio.websocket.server.feeds import Feeds
 from blazen_trio.websocket.server.interfaces import Authorize
 from blazen_trio.websocket.server.session import Session
@@ -50,6 +51,7 @@ class FakeConnection:
     nursery: trio.Nursery
     number: int = 1
     remote: str = "127.0.0.1"
+    version: str = VERSION
     bearer: str | None = None
     headers: Mapping[str, str] = attrs.Factory(dict)
     delay_s: float = 0.0

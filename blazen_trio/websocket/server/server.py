@@ -169,13 +169,13 @@ class WebsocketServer:
                 return None
             if not is_upgrade(head):
                 return page_answer(head, self._doorkeeper, self.metrics)
-            caller = self._doorkeeper.admit(head)
+            admission = self._doorkeeper.admit(head)
             self._check_staying()
         except RefusedError as refusal:
             self._refused[str(int(refusal.status))] += 1
             return refusal.answer
         self._total += 1
-        return Connection(self._total, stream, head, caller, self.limits)
+        return Connection(self._total, stream, head, admission, self.limits)
 
     def _check_staying(self) -> None:
         """One who is let in now would be told of the end by nobody."""

@@ -25,7 +25,6 @@ import blazen_trio
 from blazen_trio.core.errors import ProtocolError
 from blazen_trio.engine import EngineRun
 from blazen_trio.websocket.protocol import (
-    VERSION,
     ErrorView,
     Fault,
     Message,
@@ -100,7 +99,9 @@ class Session:
             message_bytes=self._limits.message_bytes, window=self._limits.window, requests=self._limits.requests
         )
         library = f"blazen_trio {blazen_trio.__version__}"
-        await self._send(Welcome(version=VERSION, library=library, node_id=self._server.node_id, limits=limits))
+        await self._send(
+            Welcome(version=self._connection.version, library=library, node_id=self._server.node_id, limits=limits)
+        )
 
     async def receive(self, text: str) -> None:
         """Take a whole message; a checkpoint that waits no longer than for one send."""
