@@ -11,6 +11,7 @@ from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.messages import DispatchHeld, DispatchReleased, ObservationChanged
 from blazen_trio.core.state import RunState
 from blazen_trio.door import Door
+from blazen_trio.metadata import split_metadata
 from blazen_trio.session_refs import RefLifetime, SessionRefRegistry
 from blazen_trio.snapshot import WorkflowSnapshot
 from blazen_trio.stream import EventSubscription, EventTypes, Stream
@@ -34,6 +35,7 @@ class Parts(Door):
 
     __slots__ = (
         "_live",
+        "_marks",
         "_metadata",
         "_seq_before",
         "_session",
@@ -52,7 +54,10 @@ class Parts(Door):
         self.before_outage: WorkflowSnapshot | None = None
         self.is_over: bool = False
         self.owns_session_refs: bool = True
-        self._metadata: dict[str, Any] | None = metadata
+        self._metadata: dict[str, Any] | None = None
+        self._marks: dict[str, Any] | None = None
+        if metadata is not None:
+            self._metadata, self._marks = split_metadata(metadata)
         self._session: dict[str, Any] | None = None
         self._session_refs: SessionRefRegistry | None = None
         self._stream: Stream | None = None
@@ -100,6 +105,16 @@ class Parts(Door):
         if self._metadata is None:
             self._metadata = {}
         return self._metadata
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """What the library noted beside that; steps do not see it."""
+        return self._marks or {}
+
+    @property
+    def saved_metadata(self) -> dict[str, Any]:
+        """Both, as they are saved."""
+        return {**self.metadata, **self._marks} if self._marks else self.metadata
 
     @property
     def session(self) -> dict[str, Any]:

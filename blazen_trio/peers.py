@@ -6,7 +6,8 @@ The rules of this file:
   the same process.
 * A call has an id, and that is the id of its run on the peer. A call that is made again under its id gives the result
   of the first one, however often the connection was lost in between.
-* What a run there ends with is raised as it would be here. Everything else that can go wrong is one ``PeerError``.
+* What a run there ends with is raised as it would be here. What cannot be sent to any peer, now or later, is an
+  ``EncodeError``: no outage. Everything else that can go wrong is one ``PeerError``.
 """
 
 import logging
@@ -19,6 +20,7 @@ import trio
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.errors import RUN_ENDS, EncodeError, PeerError, WorkflowError, describe_exception
 from blazen_trio.core.events import Event
+from blazen_trio.metadata import checked_metadata
 from blazen_trio.session_refs import RegistryKey
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ class Peer(Protocol):
         Each of the result's ``session_refs`` is a ``RemoteRefDescriptor``: the objects stay there.
 
         Raises:
-            EncodeError: the event or the metadata cannot be sent; nothing was begun.
+            EncodeError: the event or the metadata cannot be sent, or is more than the peer takes; nothing was begun.
             PeerError: it is lost, or it refuses: it knows no such workflow, or another call has this id.
             WorkflowError: what the run ended with.
         """
@@ -112,13 +114,20 @@ async def call_peer(
 
     Raises:
         EncodeError: the event or the metadata cannot be sent.
-        PeerError: the peer is lost or refuses.
+        PeerError: the peer is lost or refuses; its ``run_id`` is the call's.
+        TypeError, ValueError: the metadata is no mapping of texts, or has reserved keys.
         WorkflowError: what the run ended with.
     """
+    known = checked_metadata(metadata)
     try:
-        return await peer.call(workflow, event, call_id=call_id, metadata=metadata)
+        return await peer.call(workflow, event, call_id=call_id, metadata=known)
+    except PeerError as error:
+        error.run_id = error.run_id or call_id  # under which the same call can be made again
+        raise
     except _PASSING:
         raise
+    except UnicodeEncodeError as error:  # a lone surrogate: no peer takes it, however often it is tried
+        raise EncodeError("str", "the call's id, names or metadata", describe_exception(error)) from error
     except Exception as error:
         raise PeerError(peer.name, describe_exception(error), call_id) from error
 

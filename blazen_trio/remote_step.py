@@ -41,6 +41,11 @@ class RemoteWorkflow(SubWorkflow):
         """None: nothing of it runs inside the calls here."""
         return None
 
+    @property
+    def is_remote(self) -> bool:
+        """True: all of it is there."""
+        return True
+
     async def __call__(self, event: Event, ctx: Context[Any]) -> object:
         """Run the workflow there, to its end; a checkpoint.
 

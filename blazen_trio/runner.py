@@ -356,7 +356,7 @@ class Runner(Parts):
 
     def _take(self) -> WorkflowSnapshot:
         refs = self._session_refs
-        return take(self.definition, self.state, self.codec, self.metadata, self.clock(), refs=refs)
+        return take(self.definition, self.state, self.codec, self.saved_metadata, self.clock(), refs=refs)
 
     async def wait_for_room(self, count: int, is_given_up: Callable[[], bool]) -> None:
         """Wait until fewer than ``count`` events are pending, or the run is over, or who waits has given up."""

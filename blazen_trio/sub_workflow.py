@@ -41,6 +41,11 @@ class SubWorkflow:
         """The workflow, if it runs inside the calls of the step."""
         return self.workflow
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it runs on a peer."""
+        return False
+
     async def __call__(self, event: Event, ctx: Context[Any]) -> object:
         """Run the workflow inside this call, to its end; a checkpoint."""
         has_begun = ctx.call in (ctx.runner.state.children or {})
@@ -99,7 +104,9 @@ def step_of(name: str, function: SubWorkflow, accepts: tuple[type[Event], ...], 
         is_join=False,
         emits=emits,
     )
-    return Step(name, function, accepts, emits.classes, child=function.child, signature=signature)
+    return Step(
+        name, function, accepts, emits.classes, child=function.child, is_remote=function.is_remote, signature=signature
+    )
 
 
 def fields_of(event: Event) -> dict[str, Any]:

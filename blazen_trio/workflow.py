@@ -12,6 +12,7 @@ from blazen_trio.core.definition import OptionKeywords, WorkflowDefinition, Work
 from blazen_trio.core.description import WorkflowDescription, describe, to_mermaid
 from blazen_trio.core.state import new_state
 from blazen_trio.core.steps import Step, StepOptions
+from blazen_trio.metadata import checked_metadata
 from blazen_trio.run import WorkflowResult
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.runner import Runner
@@ -84,7 +85,7 @@ class Workflow(WorkflowDefinition):
         if store is not None:
             from blazen_trio.single_run import run_durably  # noqa: PLC0415 - most programs have no use for journals
 
-            return await run_durably(self, start_event(input), dict(metadata or {}), store, run_id)
+            return await run_durably(self, start_event(input), checked_metadata(metadata), store, run_id)
         if run_id is not None:
             raise TypeError("run_id= is the id of a run in a store: give store=, too")
         return await self._block(input, metadata, is_attended=False).run_to_end()
@@ -216,9 +217,7 @@ class Workflow(WorkflowDefinition):
     def _block(self, start: object, metadata: Mapping[str, Any] | None, *, is_attended: bool) -> RunBlock:
         event = start_event(start)
         state = new_state(self, new_run_id(), is_attended=is_attended)
-        if metadata is not None and not isinstance(metadata, Mapping):
-            raise TypeError(f"metadata= is a mapping for ctx.metadata, not {metadata!r}")
-        runner = Runner(self, state, self.codec, dict(metadata) if metadata else None)
+        runner = Runner(self, state, self.codec, checked_metadata(metadata) or None)
         return RunBlock(self, runner, event)
 
     def describe(self) -> WorkflowDescription:

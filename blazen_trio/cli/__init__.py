@@ -20,6 +20,7 @@
 ``drawing``     a workflow as an SVG picture
 ``loading``     finds ``module:workflow``
 ``output``      text that is safe to print, values as JSON
+``streams``     standard output and error that may be closed or full
 ``exits``       exit codes
 ==============  =======================================================================================================
 
@@ -27,31 +28,29 @@ The rules of this package: a result goes to stdout, all else to stderr; every mi
 code 2; a run is watched through the public API only; whoever stops the command is told how to go on.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
 from blazen_trio.cli.exits import CommandError, Exit
+from blazen_trio.cli.streams import guarded_streams
 
 _EXTRA: Final = ("cyclopts", "rich")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; ``argv`` is without the program's name. The exit code: see ``Exit``."""
-    try:
-        code = _run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-    except CommandError as error:
-        _say(f"blazen-trio: {error}")
-        return error.code
-    except KeyboardInterrupt:
-        _say("blazen-trio: interrupted")
-        return Exit.INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush does not fail
-        return Exit.FAILED
-    return code
+    with guarded_streams():
+        try:
+            code = _run(sys.argv[1:] if argv is None else argv)
+            sys.stdout.flush()
+        except CommandError as error:
+            _say(f"blazen-trio: {error}")
+            return error.code
+        except KeyboardInterrupt:
+            _say("blazen-trio: interrupted")
+            return Exit.INTERRUPTED
+        return code
 
 
 def _run(argv: Sequence[str]) -> int:

@@ -45,6 +45,7 @@ path { fill: none; stroke: #57606a }
 .join rect, .fan path { stroke-width: 3 }
 .recovery rect { stroke-dasharray: 5 3 }
 .workflow rect { fill: #ddf4ff }
+.remote rect { stroke-dasharray: 2 3 }
 marker path { fill: #57606a; stroke: none }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 } .label { fill: #9198a1 } rect { fill: #21262d; stroke: #9198a1 }
@@ -201,8 +202,9 @@ def _document(name: str, parts: Sequence[str], places: Sequence[_Place]) -> str:
 def _box(node: Node, box: _Place) -> str:
     radius = _BOX_PX / 2 if node.kind in _ROUND else 4
     left = box.x - box.width / 2
+    kind, name = (f"{node.kind} remote", f"{node.name} (on a peer)") if node.is_remote else (node.kind, node.name)
     return (
-        f'<g class="{node.kind}"><title>{_safe(node.name)}</title>'
+        f'<g class="{kind}"><title>{_safe(name)}</title>'
         f'<rect x="{left:g}" y="{box.top:g}" width="{box.width:g}" height="{_BOX_PX}" rx="{radius:g}"/>'
         f'<text x="{box.x:g}" y="{box.top + 22:g}">{_safe(_cut(node.name))}</text></g>'
     )

@@ -4,6 +4,7 @@ Rules of this file:
 
 * Being stopped is how it ends: the first Ctrl-C or SIGTERM says goodbye to the clients and parks the runs, exit code 0.
   The second one does not wait for calls that run; then the exit code is the signal's.
+* All that can be wrong with what was asked is found out before the first step begins: options, file, port.
 * Where it can be reached goes to stderr for people; with ``--json`` to stdout for programs, as the first line.
 * What the library logs goes to stderr, with its tracebacks, and cannot harm a terminal.
 """
@@ -15,10 +16,10 @@ import os
 import ssl
 import stat
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import trio
@@ -31,8 +32,9 @@ from blazen_trio.cli.following import run_trio
 from blazen_trio.cli.interrupts import Interruption
 from blazen_trio.cli.loading import load_workflow
 from blazen_trio.cli.output import printable
+from blazen_trio.engine import recover_runs
 from blazen_trio.websocket import WebsocketServer, open_websocket_server
-from blazen_trio.websocket.server.access import PORT_MAX, is_loopback
+from blazen_trio.websocket.server.access import PORT_MAX, is_loopback, read_hosts, read_origins
 
 TOKEN_BYTES_MAX: Final = 4096
 """A longer file is no token."""
@@ -61,8 +63,17 @@ class Place:
     certificate: str | None = None
     key: str | None = None
 
-    def check(self) -> None:
-        """Raise ``CommandError`` for what can be no place."""
+    def options(self) -> dict[str, Any]:
+        """What ``open_websocket_server`` takes, read and checked; raises ``CommandError`` for what can be no place."""
+        self._check()
+        token = self._token()
+        try:
+            origins, hosts = read_origins(self.origins), read_hosts(self.hosts)
+        except ValueError as error:
+            raise CommandError(f"cannot serve on {self.host}:{self.port}: {printable(error)}") from error
+        return {"token": token, "origins": origins, "hosts": hosts, "ssl_context": self._ssl_context()}
+
+    def _check(self) -> None:
         if not 0 <= self.port <= PORT_MAX:
             raise CommandError(f"--port {self.port} is none; there are 0 (any free one) to {PORT_MAX}")
         if self.token_file is None and not is_loopback(self.host):
@@ -70,12 +81,10 @@ class Place:
         if self.key is not None and self.certificate is None:
             raise CommandError("--key is the key of a certificate: give --certificate, too")
 
-    def token(self) -> str | None:
-        """The token, if there shall be one; raises ``CommandError`` if it cannot be read."""
+    def _token(self) -> str | None:
         return None if self.token_file is None else read_token(self.token_file)
 
-    def ssl_context(self) -> ssl.SSLContext | None:
-        """The context for TLS, if there is a certificate; raises ``CommandError`` if it cannot be read."""
+    def _ssl_context(self) -> ssl.SSLContext | None:
         if self.certificate is None:
             return None
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -152,16 +161,17 @@ def serve(names: Sequence[str], db: str | None, place: Place, *, as_json: bool) 
     Raises:
         CommandError: no such workflow, file or place.
     """
-    place.check()
-    return run_trio(partial(_serve, Offer.named(names, db), place, as_json=as_json))
+    options = place.options()
+    return run_trio(partial(_serve, Offer.named(names, db), place, options, as_json=as_json))
 
 
-async def _serve(offer: Offer, place: Place, *, as_json: bool) -> Exit:
+async def _serve(offer: Offer, place: Place, options: Mapping[str, Any], *, as_json: bool) -> Exit:
     with _logging(), Interruption() as stop, stop.now:
         async with contextlib.AsyncExitStack() as stack:
             store = await stack.enter_async_context(offer.store())
-            engine = await stack.enter_async_context(open_engine(store, offer.workflows))
-            server = await _opened(stack, engine, place)
+            engine = await stack.enter_async_context(open_engine(store, offer.workflows, recover=False))
+            server = await _opened(stack, engine, place, options)
+            await recover_runs(engine)
             _tell(server, offer, place, as_json=as_json)
             with stop.soon:
                 await trio.sleep_forever()
@@ -170,18 +180,11 @@ async def _serve(offer: Offer, place: Place, *, as_json: bool) -> Exit:
     return (stop.code or Exit.DONE) if stop.now.cancelled_caught else Exit.DONE
 
 
-async def _opened(stack: contextlib.AsyncExitStack, engine: Engine, place: Place) -> WebsocketServer:
-    server = open_websocket_server(
-        engine,
-        place.host,
-        place.port,
-        token=place.token(),
-        origins=place.origins,
-        hosts=place.hosts,
-        ssl_context=place.ssl_context(),
-    )
+async def _opened(
+    stack: contextlib.AsyncExitStack, engine: Engine, place: Place, options: Mapping[str, Any]
+) -> WebsocketServer:
     try:
-        return await stack.enter_async_context(server)
+        return await stack.enter_async_context(open_websocket_server(engine, place.host, place.port, **options))
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot serve on {place.host}:{place.port}: {printable(error)}") from error
 

@@ -19,15 +19,16 @@ INPUT: Final = "input"
 class Node:
     """A step or an end of the graph.
 
-    The ``kind`` of a step is ``step``, ``join``, ``recovery`` or ``workflow`` (one that runs another workflow), that of
-    an end ``start``, ``stop``, ``outside`` or ``input``. An end is named after its kind, in brackets if a step has that
-    name.
+    The ``kind`` of a step is ``step``, ``join``, ``recovery`` or ``workflow`` (one that runs another workflow, on a
+    peer if it ``is_remote``), that of an end ``start``, ``stop``, ``outside`` or ``input``. An end is named after its
+    kind, in brackets if a step has that name.
     """
 
     name: str
     kind: str
     accepts: tuple[str, ...] = ()
     emits: tuple[str, ...] = ()
+    is_remote: bool = False
 
 
 @attrs.frozen
@@ -61,10 +62,10 @@ def describe(definition: WorkflowDefinition) -> WorkflowDescription:
 
 def _node(plan: StepPlan) -> Node:
     kind = "join" if plan.is_join else "recovery" if plan.is_recovery else "step"
-    kind = kind if plan.step.child is None else "workflow"
+    kind = "workflow" if plan.step.child is not None or plan.step.is_remote else kind
     accepts = tuple(each.event_type for each in plan.step.accepts)
     emits = tuple(each.event_type for each in dict.fromkeys((*plan.step.emits, *plan.step.sends)))
-    return Node(plan.name, kind, accepts, emits)
+    return Node(plan.name, kind, accepts, emits, plan.step.is_remote)
 
 
 def _end_names(definition: WorkflowDefinition) -> dict[str, str]:
@@ -125,15 +126,21 @@ _SHAPES: Final = {
 
 
 def to_mermaid(description: WorkflowDescription) -> str:
-    """A Mermaid flowchart. Node ids are numbers, so that no name can break the syntax; labels are escaped."""
+    """A Mermaid flowchart; what is remote has a dotted outline.
+
+    Node ids are numbers, so that no name can break the syntax; labels are escaped.
+    """
     numbers = {node.name: f"n{i}" for i, node in enumerate(description.nodes)}
     lines = ["flowchart TD"]
     for node in description.nodes:
         left, right = _SHAPES[node.kind]
-        lines.append(f'    {numbers[node.name]}{left}"{_escape(node.name)}"{right}')
+        look = ":::remote" if node.is_remote else ""
+        lines.append(f'    {numbers[node.name]}{left}"{_escape(node.name)}"{right}{look}')
     for edge in description.edges:
         arrow = "==>" if edge.is_fan_out else "-->"
         lines.append(f'    {numbers[edge.source]} {arrow}|"{_escape(edge.event)}"| {numbers[edge.target]}')
+    if any(node.is_remote for node in description.nodes):
+        lines.append("    classDef remote stroke-dasharray: 2 3")
     return "\n".join(lines) + "\n"
 
 

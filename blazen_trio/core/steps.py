@@ -90,6 +90,7 @@ class Step:
         sends: event classes that calls send through ``ctx.send_event`` beside what they return.
         is_join: whether the event parameter is ``list[E]``.
         child: the workflow that runs inside each call (``Workflow.as_step``), or ``None``.
+        is_remote: whether each call runs a workflow on a peer.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Step:
     sends: tuple[type[Event], ...] = attrs.field(default=(), converter=_classes)
     is_join: bool = False
     child: "WorkflowDefinition | None" = attrs.field(default=None, repr=False)
+    is_remote: bool = attrs.field(default=False, repr=False)
     kind: str = attrs.field(default=StepKind.ASYNC, repr=False)
     signature: Signature | None = attrs.field(default=None, repr=False)
 

@@ -287,7 +287,7 @@ class Journal:
     def _base(self) -> bytes:
         """The run as it is now, without session refs: what they stand for lives in this process only."""
         root, now = self._root, self._root.clock()
-        snapshot = take(root.definition, root.state, root.codec, root.metadata, now)
+        snapshot = take(root.definition, root.state, root.codec, root.saved_metadata, now)
         live = write_live(root.definition, root.state, self._writer, root.is_observed_in)
         base = to_msgpack(base_plain(snapshot, live, now))
         self._bytes, self._base_bytes = 0, len(base)

@@ -9,6 +9,7 @@ From the top down; a file imports only from those below it:
 ``handle``        ``EngineRun``: one run, wherever it is now
 ``subscription``  the stream of such a run: what is stored, then what comes
 ``holding``       ``HeldRun``: a run that this engine holds: brought into memory, living there, parked again
+``made``          workflows made of registered steps, and made again for their runs
 ``kept_refs``     live objects of finished calls, kept for those who called
 ``aborted_calls`` calls that were aborted before they began
 ``infos``         ``RunInfo``, and results of runs that are over
@@ -24,3 +25,4 @@ from blazen_trio.engine.handle import EngineRun as EngineRun
 from blazen_trio.engine.infos import RunInfo as RunInfo
 from blazen_trio.engine.infos import info_of as info_of
 from blazen_trio.engine.opening import open_engine as open_engine
+from blazen_trio.engine.opening import recover_runs as recover_runs

@@ -29,35 +29,15 @@ from blazen_trio.core.errors import (
 from blazen_trio.core.events import Event
 from blazen_trio.engine.engine import Engine
 from blazen_trio.engine.handle import EngineRun
-from blazen_trio.engine.kept_refs import CALL
+from blazen_trio.engine.holding import HeldRun
+from blazen_trio.metadata import CALL, checked_metadata
 from blazen_trio.peers import ABORT_S
 from blazen_trio.run import WorkflowResult
 from blazen_trio.snapshot.format import USER
 from blazen_trio.step_registry import StepRegistry
 from blazen_trio.workflow import Workflow
 
-MADE_MAX: Final = 1_000
-"""So many workflows an engine may have and make another one for a call: names come from outside, and each stays."""
-
 UNBEGUN: Final = "it was aborted before it began"
-
-
-async def run_call(
-    engine: Engine, workflow_name: str, event: Event, call_id: str, metadata: Mapping[str, Any] | None = None
-) -> WorkflowResult:
-    """Run what a peer asks for, to its end, or attach to the run that the call began before; a checkpoint.
-
-    The ``session_refs`` of the result are remote ones; the objects are in ``engine.kept_refs``, if they still are.
-    A caller who is cancelled leaves the run running.
-
-    Raises:
-        EncodeError: the event or the metadata cannot be saved.
-        PeerError: no such workflow here, or the id is that of another call or run.
-        StoreError: the store fails, or the engine is closed.
-        WorkflowAbortedError: ``abort_call`` came before the call.
-        WorkflowError: what the run ended with.
-    """
-    return await end_call(engine, await begin_call(engine, workflow_name, event, call_id, metadata))
 
 
 async def begin_call(
@@ -65,16 +45,21 @@ async def begin_call(
 ) -> EngineRun:
     """The run of a call: a new one, which is in the store when this returns, or that of before; a checkpoint.
 
-    Raises as ``run_call`` does, but not what the run ends with.
+    Raises:
+        EncodeError: the event or the metadata cannot be saved.
+        PeerError: no such workflow here, or the id is that of another call or run.
+        StoreError: the store fails, or the engine is closed.
+        TypeError, ValueError: the metadata is no mapping of texts, or has reserved keys.
+        WorkflowAbortedError: ``abort_call`` came before the call.
     """
     if workflow_name not in engine.workflows:
         raise _refusal(engine, _unknown(engine, workflow_name), call_id)
-    workflow = engine.workflow(workflow_name)
+    workflow, known = engine.workflow(workflow_name), checked_metadata(metadata)
     mark = _mark(workflow, event)
     if call_id in engine.aborted_calls:
         return await _begun_before(engine, workflow_name, call_id, mark)
     try:
-        run = await engine.start(workflow_name, event, call_id, metadata={**(metadata or {}), CALL: mark})
+        run = await engine.start_marked(workflow_name, event, call_id, {**known, CALL: mark}, {})
     except RunExistsError:
         return await _attached(engine, workflow_name, call_id, mark)
     if call_id in engine.aborted_calls:  # meanwhile, and that abort may have found nothing
@@ -103,6 +88,9 @@ async def abort_call(engine: Engine, call_id: str, reason: str | None = None) ->
 
 async def end_call(engine: Engine, run: EngineRun) -> WorkflowResult:
     """Wait for the end of a call's run and give its result; a checkpoint.
+
+    The ``session_refs`` of the result are remote ones; the objects are in ``engine.kept_refs``, if they still are.
+    A caller who is cancelled leaves the run running.
 
     Raises:
         PeerError: the run is not over but stopped here, and goes on when the call is made again.
@@ -134,10 +122,17 @@ async def _attached(engine: Engine, workflow_name: str, call_id: str, mark: str)
     if known != mark:
         what = "a run that was not called" if known is None else "a call with another input"
         raise _refusal(engine, f"the id is that of {what}; give each call an id of its own", call_id)
-    held = engine.held.get(call_id)
+    await _try_again(engine.held.get(call_id))
+    return await engine.get(call_id)
+
+
+async def _try_again(held: HeldRun | None) -> None:
+    """Have a run that has stopped here go on: whoever enters it brings it into memory, and there it goes on by itself.
+
+    Nothing else is wanted of it, so whoever entered leaves at once. Raises why it cannot go on.
+    """
     if held is not None and held.error is not None and await held.enter() is not None:
         held.exit()
-    return await engine.get(call_id)
 
 
 def called_workflow(engine: Engine, name: str, steps: Iterable[str], registry: StepRegistry | None = None) -> Workflow:
@@ -151,19 +146,13 @@ def called_workflow(engine: Engine, name: str, steps: Iterable[str], registry: S
     names = tuple(steps)
     workflow = engine.workflows.get(name)
     if workflow is None:
-        workflow = engine.workflows[name] = _made(engine, name, names, registry)
-    elif names != tuple(each.name for each in workflow.steps):
+        if registry is None:
+            raise _refusal(engine, _unknown(engine, name), None)
+        return engine.made.make(name, names, registry)
+    if names != tuple(each.name for each in workflow.steps):
         own = ", ".join(each.name for each in workflow.steps)
         raise _refusal(engine, f"its workflow {name!r} has other steps: {own}", None)
     return workflow
-
-
-def _made(engine: Engine, name: str, names: tuple[str, ...], registry: StepRegistry | None) -> Workflow:
-    if registry is None:
-        raise _refusal(engine, _unknown(engine, name), None)
-    if len(engine.workflows) >= MADE_MAX:
-        raise _refusal(engine, f"it has {MADE_MAX} workflows and makes no more", None)
-    return Workflow.from_registered_steps(name, names, registry)
 
 
 def _unknown(engine: Engine, name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from blazen_trio.abc import Command, NewRun, Owner, Store, Wanted, is_id
+from blazen_trio.abc import Command, NewRun, Owner, Store, StoredRun, Wanted, is_id
 from blazen_trio.codec import to_msgpack
 from blazen_trio.core.children import queue_start
 from blazen_trio.core.errors import (
@@ -27,9 +27,11 @@ from blazen_trio.durable import Committer, Durability, DurableRunner
 from blazen_trio.engine.aborted_calls import AbortedCalls
 from blazen_trio.engine.handle import EngineRun
 from blazen_trio.engine.holding import HeldRun
-from blazen_trio.engine.infos import RunInfo, Seen, info_of, require_same, state_of, told
-from blazen_trio.engine.kept_refs import CALL, KeptRefs
+from blazen_trio.engine.infos import RunInfo, Seen, checked_limit, info_of, require_same, state_of, told
+from blazen_trio.engine.kept_refs import KeptRefs
+from blazen_trio.engine.made import MadeWorkflows
 from blazen_trio.journal import base_of, begun
+from blazen_trio.metadata import CALL, checked_metadata
 from blazen_trio.run import WorkflowRun
 from blazen_trio.run_ids import new_run_id
 from blazen_trio.snapshot import WorkflowSnapshot, take
@@ -67,6 +69,7 @@ class Engine:
         in_memory: how many runs are in memory now.
         kept_refs: the session refs of finished calls of peers.
         aborted_calls: calls of peers that were aborted before they began.
+        made: workflows that it was not given.
     """
 
     def __init__(self, store: Store, workflows: Iterable[Workflow], options: EngineOptions) -> None:
@@ -78,6 +81,7 @@ class Engine:
         self.committer: Committer = Committer(store)
         self.kept_refs: KeptRefs = KeptRefs(self.node_id)
         self.aborted_calls: AbortedCalls = AbortedCalls()
+        self.made: MadeWorkflows = MadeWorkflows(self)
         self.nursery: trio.Nursery
         self.held: dict[str, HeldRun] = {}
         self.in_memory: int = 0
@@ -117,16 +121,23 @@ class Engine:
         Raises:
             EncodeError: the input or the metadata cannot be saved.
             RunExistsError: there is a run of that id.
-            ValueError: no such workflow here, or an id that no store takes.
+            TypeError: ``metadata`` is no mapping of texts.
+            ValueError: no such workflow here, an id that no store takes, or reserved ``metadata``.
         """
+        known = checked_metadata(metadata)
+        run_id = new_run_id() if run_id is None else run_id
+        return await self.start_marked(name, start_event(input), run_id, known, dict(require or {}))
+
+    async def start_marked(
+        self, name: str, event: Event, run_id: str, known: dict[str, Any], labels: dict[str, str]
+    ) -> EngineRun:
+        """As ``start``, with the library's own marks among the metadata."""
         self.check_open()
         workflow = self.workflow(name)
-        run_id = new_run_id() if run_id is None else run_id
+        known |= self.made.marks(workflow)
         if not is_id(run_id):
             raise ValueError(f"run_id= must be a text of 1 to 1,000 characters without NUL, not {run_id!r:.60}")
-        known = dict(metadata or {})
-        state = _new(workflow, run_id, start_event(input))
-        labels = dict(require or {})
+        state = _new(workflow, run_id, event)
         snapshot = begun(take(workflow, state, workflow.codec, known, trio.current_time()))
         run = NewRun(run_id, name, time.time(), labels=labels, snapshot=base_of(snapshot))
         fence = await self.store.create(run, self.owner, now=time.time(), lease_s=self.options.lease)
@@ -146,6 +157,7 @@ class Engine:
 
         Raises:
             RunNotFoundError: there is none.
+            UnknownStepError: its workflow was made of registered steps, some of which are not registered here.
             ValueError: its workflow is not one of this engine's.
         """
         held = self.held.get(run_id)
@@ -153,13 +165,13 @@ class Engine:
             await trio.lowlevel.checkpoint()
             return EngineRun(self, held.workflow, run_id, held.seen, held.created)
         stored = await self.store.read(run_id)
-        workflow = self.workflow(stored.workflow_name)
+        workflow = self._workflow_of(stored)
         return EngineRun(self, workflow, run_id, Seen.of(state_of(workflow, stored)), stored.created)
 
     async def told(self, run_id: str) -> WorkflowSnapshot:
         """The snapshot of a run that is not in memory here."""
         stored = await self.store.read(run_id)
-        return told(self.workflow(stored.workflow_name), stored)
+        return told(self._workflow_of(stored), stored)
 
     async def runs(
         self,
@@ -179,10 +191,11 @@ class Engine:
 
         Raises:
             RunNotFoundError: there is no run ``after``.
+            TypeError, ValueError: ``limit`` is no number of runs, or ``status`` is none.
         """
         cursor = None if after is None else (await self.store.info(after)).cursor
         wanted = None if status is None else RunStatus(status).value
-        found = await self.store.list_runs(status=wanted, workflow=workflow, limit=limit, after=cursor)
+        found = await self.store.list_runs(status=wanted, workflow=workflow, limit=checked_limit(limit), after=cursor)
         return [info_of(each) for each in found]
 
     async def delete(self, run_id: str) -> None:
@@ -212,8 +225,7 @@ class Engine:
                 await self._leave_answer(run_id, request_id, response)
 
     async def _leave_answer(self, run_id: str, request_id: str, response: object) -> None:
-        info = info_of(await self.store.info(run_id))
-        workflow = self.workflow(info.workflow_name)
+        info, workflow = info_of(await self.store.info(run_id)), await self.workflow_of(run_id)
         plain = workflow.codec.to_plain(response, "the answer")
         if all(each.request_id != request_id for each in info.pending_inputs):
             self._check_answered(state_of(workflow, await self.store.read(run_id)), request_id, response)
@@ -236,8 +248,8 @@ class Engine:
             if run is not None:
                 await run.send_event(event)
                 return
-            info = await self.store.info(run_id)
-            await self._leave(run_id, "send_event", [self.workflow(info.workflow_name).codec.event_to_plain(event)])
+            workflow = await self.workflow_of(run_id)
+            await self._leave(run_id, "send_event", [workflow.codec.event_to_plain(event)])
 
     async def pause(self, run_id: str, *, interrupt: bool = False) -> None:
         """Stop dispatching a run, and wait until no call of it runs; it stays paused until ``resume``.
@@ -315,6 +327,20 @@ class Engine:
             raise ValueError(f"this engine has no workflow {name!r:.60}; it has {known}")
         return workflow
 
+    async def workflow_of(self, run_id: str) -> Workflow:
+        """The workflow of a run; raises as ``get`` does."""
+        held = self.held.get(run_id)
+        if held is not None:
+            await trio.lowlevel.checkpoint()
+            return held.workflow
+        name = (await self.store.info(run_id)).workflow_name
+        return self.workflows.get(name) or self._workflow_of(await self.store.read(run_id))
+
+    def _workflow_of(self, stored: StoredRun) -> Workflow:
+        """The workflow of a run that was read: one that there is, or one that is made again."""
+        self.made.check(stored)
+        return self.workflows.get(stored.workflow_name) or self.made.remake(stored)
+
     async def _held(self, run_id: str, verb: str, created: float | None) -> HeldRun | None:
         """The run, taken if nobody has it; ``None`` if another engine has it."""
         held = self.held.get(run_id)
@@ -325,7 +351,8 @@ class Engine:
             raise RunClosedError(verb, record.header.status, run_id)
         if record.workflow_name not in self.workflows and record.owner is not None:
             return None  # to leave word for the other one needs no workflow
-        self.workflow(record.workflow_name)
+        if record.workflow_name not in self.workflows:
+            self._workflow_of(await self.store.read(run_id))
         taken = await self.claim(Wanted(run_id=run_id, labels=self.options.labels), 1)
         held = taken[0] if taken else self.held.get(run_id)
         return None if held is None else require_same(held, created)
@@ -382,7 +409,7 @@ class Engine:
 
     def note_refs(self, runner: DurableRunner) -> None:
         """A run has its result: of a call of a peer the live objects are the caller's now."""
-        if CALL in runner.metadata and runner.has_session_refs:
+        if CALL in runner.marks and runner.has_session_refs:
             self.kept_refs.keep(runner.run_id, runner.session_refs)
 
     def note_away(self, state: RunState, times: int) -> None:

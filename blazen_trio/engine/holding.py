@@ -169,6 +169,7 @@ class HeldRun:
         stored = await self.engine.store.read(self.run_id)
         if stored.fence != self.fence:
             raise RunLockedError(self.run_id, None if stored.owner is None else stored.owner.engine_id)
+        self.engine.made.check(stored)
         snapshot = told(self.workflow, stored)
         restored = restore(self.workflow, self.workflow.codec, snapshot, trio.current_time())
         if self.seen.is_frozen:
@@ -347,4 +348,4 @@ def _saved(runner: DurableRunner) -> WorkflowSnapshot:
         return runner.snapshot()
     except WorkflowError as error:
         logger.warning("run %s: its session refs are not saved with it: %s", runner.run_id, error)
-        return take(runner.definition, runner.state, runner.codec, runner.metadata, runner.clock())
+        return take(runner.definition, runner.state, runner.codec, runner.saved_metadata, runner.clock())

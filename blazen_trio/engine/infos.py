@@ -146,3 +146,12 @@ def result_in(state: RunState) -> WorkflowResult:
     """The result of a run that is over; raises its error."""
     event = Ending(state).take()
     return WorkflowResult(state.run_id, event, result_of(event), state.usage, state.cost_usd)
+
+
+def checked_limit(limit: object) -> int:
+    """How many runs a page may have, if it is that; raises ``TypeError`` or ``ValueError``."""
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise TypeError(f"limit= is a number of runs, an int, not {limit!r:.60}")
+    if limit < 0:
+        raise ValueError(f"limit= is a number of runs and cannot be negative: {limit}")
+    return limit

@@ -25,9 +25,6 @@ from blazen_trio.session_refs.saving import value_of
 KEPT_S: Final = 3600.0
 """How long a ref that nobody releases is kept: long enough for a caller that was away, short for what holds a lock."""
 
-CALL: Final = "blazen_trio.call"
-"""In the metadata of a run: it is a call of a peer, and this tells of which input."""
-
 _MS_PER_S: Final = 1_000
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
+import attrs
 import trio
 
 from blazen_trio.abc import Store, Wanted
@@ -16,7 +17,8 @@ from blazen_trio.durable import Durability
 from blazen_trio.engine.commands import obey_commands
 from blazen_trio.engine.engine import CLAIMED_AT_ONCE, Engine, EngineOptions
 from blazen_trio.engine.holding import HeldRun
-from blazen_trio.groups import alone
+from blazen_trio.groups import open_users_nursery
+from blazen_trio.step_registry import StepRegistry
 from blazen_trio.workflow import Workflow
 
 DRAIN_S: Final = 5.0
@@ -50,6 +52,7 @@ async def open_engine(
     idle_after: float | None = None,
     max_runs: int | None = None,
     labels: Mapping[str, str] | None = None,
+    registry: StepRegistry | None = None,
 ) -> AsyncGenerator[Engine, None]:
     """An engine of many durable runs, as an async context manager.
 
@@ -70,6 +73,7 @@ async def open_engine(
             By default it is held, though not in memory.
         max_runs: so many runs at most are in memory and have something to do; others wait their turn.
         labels: what this engine has; it runs only what requires no others.
+        registry: steps of which the workflows are made again that peers had made of them, when their runs go on.
 
     Raises:
         StoreError: the store cannot be opened.
@@ -84,24 +88,40 @@ async def open_engine(
         labels=dict(labels or {}),
     )
     engine = Engine(store, workflows, options)
-    async with store:
+    if registry is not None:
+        engine.made.use(registry)
+    async with store, open_users_nursery() as nursery:
+        engine.nursery = nursery
+        nursery.start_soon(engine.committer.work)
         try:
-            async with trio.open_nursery() as nursery:
-                engine.nursery = nursery
-                nursery.start_soon(engine.committer.work)
-                try:
-                    await _take_over(engine)
-                    for work in (_keep_lease, _look, _sweep):
-                        nursery.start_soon(_again_and_again, work, engine)
-                    yield engine
-                finally:
-                    await _close(engine)  # noqa: ASYNC102 - it shields what must be done, with a deadline
-        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
-            single = alone(error)  # what was raised in the nursery, without its group; the body's, too, with its cause
-            raise single from single.__cause__  # noqa: ASYNC104 - as above
+            await _look_for_work(engine)
+            for work in (_keep_lease, _look, _sweep):
+                nursery.start_soon(_again_and_again, work, engine)
+            yield engine
+        finally:
+            await _close(engine)  # noqa: ASYNC102 - it shields what must be done, with a deadline
+
+
+async def recover_runs(engine: Engine) -> None:
+    """Have an engine recover runs from now on that was opened with ``recover=False``; a checkpoint.
+
+    For whoever has to do something before the first step begins, such as to find out whether its port is free.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    engine.options = attrs.evolve(engine.options, recover=True)
+    await _look_for_work(engine)
 
 
 # --- Standing tasks ---------------------------------------------------------------------------------------------------
+
+
+async def _look_for_work(engine: Engine) -> None:
+    """All that there is in the store when the engine is opened."""
+    if engine.options.recover:
+        await engine.made.look_around()
+    await _take_over(engine)
 
 
 async def _take_over(engine: Engine) -> None:
@@ -145,6 +165,8 @@ async def _look(engine: Engine) -> None:
     """Obey commands, and take over runs whose engine is gone."""
     await trio.sleep(LOOK_S)
     await obey_commands(engine)
+    if engine.options.recover:
+        await engine.made.look()
     await _take_over(engine)
 
 

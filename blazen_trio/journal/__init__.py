@@ -26,6 +26,7 @@ from blazen_trio.journal.base import write_live as write_live
 from blazen_trio.journal.replay import base_of as base_of
 from blazen_trio.journal.replay import base_plain as base_plain
 from blazen_trio.journal.replay import begun as begun
+from blazen_trio.journal.replay import metadata_of as metadata_of
 from blazen_trio.journal.replay import replay as replay
 from blazen_trio.journal.rows import Path as Path
 from blazen_trio.journal.rows import RowWriter as RowWriter

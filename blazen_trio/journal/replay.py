@@ -21,6 +21,7 @@ from blazen_trio.journal.base import Live
 from blazen_trio.journal.rows import Path, read_message, read_row
 from blazen_trio.snapshot import WorkflowSnapshot, restore, take
 from blazen_trio.snapshot.fields import Fields, checked_number
+from blazen_trio.snapshot.format import USER
 
 
 def base_plain(snapshot: WorkflowSnapshot, live: Plain, now: float) -> dict[str, Plain]:
@@ -40,6 +41,22 @@ def base_of(snapshot: WorkflowSnapshot) -> bytes:
 def begun(snapshot: WorkflowSnapshot) -> WorkflowSnapshot:
     """The snapshot of a run that was made but never began: it is to run, and nobody has paused it."""
     return attrs.evolve(snapshot, status=RunStatus.RUNNING)
+
+
+def metadata_of(base: bytes) -> dict[str, Plain]:
+    """The metadata of a run, the library's marks among it, as plain data: for that no workflow is needed.
+
+    Raises:
+        StoreCorruptError: it is no base.
+    """
+    try:
+        snapshot = WorkflowSnapshot.from_fields(
+            Fields(Fields(from_msgpack(base), "base").value("snapshot"), "snapshot")
+        )
+        metadata = snapshot.metadata[USER]
+    except Exception as error:  # noqa: BLE001 - what was changed by hand may not fit together in any way
+        raise StoreCorruptError(f"its base cannot be read: {error!r}") from None
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def replay(definition: WorkflowDefinition, base: bytes, rows: Iterable[bytes]) -> WorkflowSnapshot:

@@ -43,6 +43,8 @@ class LocalPeer:
         self._engine = engine
         self._name = name
         self._registry = registry
+        if registry is not None:
+            engine.made.use(registry)
         self._lost: Counter[Moment] = Counter()
         self.calls: list[str] = []
         self.aborted: list[str] = []

@@ -6,6 +6,8 @@ import json
 import socket
 import stat
 import subprocess
+import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -13,11 +15,13 @@ import attrs
 import pytest
 import trio
 
+from blazen_trio import SqliteStore, open_engine
 from blazen_trio.cli import main
+from blazen_trio.cli.loading import load_workflow
 from blazen_trio.websocket import RemoteEngine, open_websocket_client
 from tests.websocket.clients import request
 
-from .terminal_for_tests import begin_piped, end_of, interrupt, run_at_terminal, run_piped, terminate, wait_for
+from .terminal_for_tests import ROOT, begin_piped, end_of, interrupt, run_at_terminal, run_piped, terminate, wait_for
 
 HERE = "tests.cli.workflows_for_tests"
 PEM = Path(__file__).parent.parent / "websocket" / "localhost.pem"
@@ -66,9 +70,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(*argv: str) -> Iterator[Served]:
+def serving(*argv: str, cwd: Path = ROOT) -> Iterator[Served]:
     """The command, from when it listens; then it is killed."""
-    with begin_piped("serve", *argv, "--port", "0", "--json") as process:
+    with begin_piped("serve", *argv, "--port", "0", "--json", cwd=cwd) as process:
         try:
             wait_for(process, "Ctrl-C stops")
             assert process.stdout is not None
@@ -183,6 +187,74 @@ def test_what_cannot_be_served_is_explained_with_code_2(argv, hint, capsys):
     assert hint in said.err
     assert len(lines) == 1
     assert said.out == ""
+
+
+@pytest.fixture
+def marking(tmp_path, monkeypatch):
+    """A file with a run that has something to do, of a workflow that leaves marks of it."""
+    marks, db = tmp_path / "marks", tmp_path / "runs.db"
+    (tmp_path / "marking_steps.py").write_text(MARKING.format(str(marks)))
+    monkeypatch.syspath_prepend(tmp_path)
+
+    async def park() -> None:
+        with trio.CancelScope() as scope:
+            async with open_engine(SqliteStore(db), [load_workflow("marking_steps:marking")]) as engine:
+                await engine.start("marking", None, "a")
+                scope.cancel()
+
+    trio.run(park)
+    marks.write_text("")
+    yield marks, ["marking_steps:marking", "--db", str(db)]
+    sys.modules.pop("marking_steps", None)
+
+
+MARKING = """
+import pathlib
+import trio
+from blazen_trio import StartEvent, StopEvent, Workflow, step
+
+
+@step
+async def mark(event: StartEvent) -> StopEvent:
+    with pathlib.Path({!r}).open("a") as file:
+        file.write("called\\n")
+    await trio.sleep_forever()
+    return StopEvent()
+
+
+marking = Workflow("marking", [mark])
+"""
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ["--token-file", "missing"],
+        ["--certificate", "missing.pem"],
+        ["--origin", "nonsense"],
+        ["--hostname", "a b"],
+        ["--port", "taken"],
+    ],
+    ids=" ".join,
+)
+def test_no_step_begins_before_all_options_are_found_right(mistake, marking, capsys):
+    marks, argv = marking
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        mistake = [str(taken.getsockname()[1]) if each == "taken" else each for each in mistake]
+        started = time.monotonic()
+        assert main(["serve", *argv, *([] if "--port" in mistake else ["--port", "0"]), *mistake]) == 2
+    assert time.monotonic() - started < 4  # of the five that a step would have to end
+    assert marks.read_text() == ""
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_and_then_they_begin_at_once(marking):
+    marks, argv = marking
+    with serving(*argv, cwd=marks.parent):
+        deadline = time.monotonic() + 10
+        while not marks.read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert marks.read_text() == "called\n"
 
 
 def test_two_workflows_of_one_name_cannot_be_served(tmp_path, monkeypatch, capsys):

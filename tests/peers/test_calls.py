@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from blazen_trio import (
     Context,
+    Engine,
     Event,
     PeerError,
     RefLifetime,
@@ -26,11 +27,12 @@ from blazen_trio import (
     UnknownStepError,
     Workflow,
     WorkflowAbortedError,
+    WorkflowResult,
     open_engine,
     step,
 )
 from blazen_trio.engine.aborted_calls import ABORTED_S, AbortedCalls
-from blazen_trio.engine.calls import abort_call, begin_call, called_workflow, end_call, run_call
+from blazen_trio.engine.calls import abort_call, begin_call, called_workflow, end_call
 from blazen_trio.engine.kept_refs import KEPT_S, KeptRefs
 from blazen_trio.stores import MemoryStore
 from blazen_trio.testing.stores import _Around
@@ -38,6 +40,11 @@ from tests.engine.stories import sleeping
 from tests.peers.stories import Model, Work, crashing, doubling, until
 
 INPUT = StartEvent({"number": 4})
+
+
+async def run_call(engine: Engine, name: str, event: Event, call_id: str, metadata: Any = None) -> WorkflowResult:
+    """A call from its beginning to its end, as a server does it for a caller who stays."""
+    return await end_call(engine, await begin_call(engine, name, event, call_id, metadata))
 
 
 @final
@@ -404,7 +411,7 @@ async def test_a_workflow_is_made_of_the_steps_that_a_call_names(autojump_clock:
 
 
 async def test_no_more_workflows_are_made_than_fit(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blazen_trio.engine.calls.MADE_MAX", 2)
+    monkeypatch.setattr("blazen_trio.engine.made.MADE_MAX", 2)
     registry = registered()
     async with open_engine(MemoryStore(), [sleeping]) as engine:
         called_workflow(engine, "words", ["fetch", "count"], registry)

@@ -55,6 +55,11 @@ def run_in(value: object) -> RunView:
     return _read(value, RunView)
 
 
+def look_in(value: object) -> RunView | None:
+    """An answer that is a run, if it could be looked at."""
+    return None if value is None else run_in(value)
+
+
 def result_in(value: object) -> ResultView:
     """An answer that is a result."""
     return _read(value, ResultView)
@@ -97,7 +102,7 @@ def workflows_in(value: object) -> list[WorkflowDescription]:
 
 
 def _described(view: WorkflowView) -> WorkflowDescription:
-    nodes = [Node(each.name, each.kind, tuple(each.accepts), tuple(each.emits)) for each in view.nodes]
+    nodes = [Node(n.name, n.kind, tuple(n.accepts), tuple(n.emits), n.is_remote) for n in view.nodes]
     edges = [Edge(each.source, each.target, each.event, each.is_fan_out) for each in view.edges]
     return WorkflowDescription(view.name, tuple(nodes), tuple(edges))
 

@@ -9,6 +9,7 @@ from blazen_trio.codec import codec_of
 from blazen_trio.core.definition import WorkflowDefinition
 from blazen_trio.core.description import WorkflowDescription
 from blazen_trio.core.errors import (
+    EncodeError,
     PeerError,
     RunClosedError,
     RunExistsError,
@@ -18,15 +19,18 @@ from blazen_trio.core.errors import (
 from blazen_trio.core.events import Event, require_event
 from blazen_trio.core.status import RunStatus
 from blazen_trio.engine import RunInfo
+from blazen_trio.engine.infos import checked_limit
+from blazen_trio.metadata import checked_metadata
 from blazen_trio.peers import SessionRefData
 from blazen_trio.run import WorkflowResult, result_of
-from blazen_trio.run_ids import new_run_id
 from blazen_trio.session_refs import RegistryKey
 from blazen_trio.sub_workflow import start_event
+from blazen_trio.websocket.client import checks
 from blazen_trio.websocket.client.answers import (
     Seen,
     flag_in,
     infos_in,
+    look_in,
     object_in,
     questions_in,
     ref_data_in,
@@ -36,6 +40,7 @@ from blazen_trio.websocket.client.answers import (
     workflows_in,
 )
 from blazen_trio.websocket.client.knowledge import Knowledge
+from blazen_trio.websocket.client.ledger import TooBigError
 from blazen_trio.websocket.client.link import Link
 from blazen_trio.websocket.client.requests import Asked
 from blazen_trio.websocket.client.run import RemoteRun
@@ -64,10 +69,13 @@ ENDED_SINCE: Final = "the run has ended since the connection was lost; it is not
 class RemoteEngine:
     """The engine of a server, from afar: the same methods and errors as ``Engine``. Made by ``open_websocket_client``.
 
-    All methods but ``statistics`` are checkpoints and also raise
+    ``statistics`` alone is another one: it tells what this client holds. What the engine there holds, with the keys of
+    ``Engine.statistics``, is the ``"engine"`` of ``server_statistics``.
+
+    All other methods are checkpoints and also raise
 
     * ``PeerError``: there was no connection for longer than the client's ``patience``; the connection was lost when
-      nobody knows whether the request was done; the server does not want this client; or the client was closed;
+      nobody knows whether the request was done; or the client was closed;
     * ``ProtocolError``: the server said what no server of this library says, or refuses what was asked.
 
     Attributes:
@@ -94,6 +102,11 @@ class RemoteEngine:
         """Which server it is: another one each time one is opened."""
         return self.link.node_id
 
+    @property
+    def protocol_version(self) -> str:
+        """What is spoken with the server: of the versions that this library knows, the one that it chose."""
+        return self.link.version
+
     # --- Runs ---------------------------------------------------------------------------------------------------------
 
     async def start(
@@ -110,13 +123,16 @@ class RemoteEngine:
         Without a ``run_id`` a lost connection does no harm: the run is started once. With one of yours, a
         ``PeerError`` may leave it open whether it was; ``get`` tells.
         """
+        name, given = checks.workflow_name(name), checked_metadata(metadata)
         request = Start(
             id=self.link.new_id(),
             workflow=name,
             event=self.knowledge.write(start_event(input), name),
-            run_id=_new_or_checked(run_id),
-            metadata={key: self._plain(value, f"metadata[{key!r}]", name) for key, value in (metadata or {}).items()},
-            require=dict(require or {}),
+            run_id=checks.new_or_given(run_id),
+            metadata={
+                checks.metadata_key(key): self._plain(value, f"metadata[{key!r}]", name) for key, value in given.items()
+            },
+            require=checks.labels(require),
         )
         asked = Asked(request, is_repeatable=run_id is None)
         try:
@@ -133,8 +149,10 @@ class RemoteEngine:
             RunNotFoundError: there is none.
             ValueError: its workflow is not one of that engine's.
         """
-        value = await self.link.ask(Get(id=self.link.new_id(), run_id=_known(run_id)))
-        return RemoteRun(self, self.note(value))
+        value = await self.link.ask(Get(id=self.link.new_id(), run_id=checks.known(run_id)))
+        run = RemoteRun(self, self.note(value))
+        await run.look_back()
+        return run
 
     async def runs(
         self,
@@ -146,6 +164,10 @@ class RemoteEngine:
     ) -> list[RunInfo]:
         """A page of the runs in the store, newest first; see ``Engine.runs``. A long one is asked for in pieces."""
         wanted = None if status is None else RunStatus(status)
+        after = None if after is None else checks.known(after)
+        limit = checked_limit(limit)
+        if workflow is not None and not is_id(workflow):
+            limit = 0  # no engine has one of that name
         found: list[RunInfo] = []
         while len(found) < limit:
             size = min(limit - len(found), PAGE_MAX)
@@ -163,7 +185,7 @@ class RemoteEngine:
 
     async def delete(self, run_id: str) -> None:
         """Forget a run with all that is of it; abort it first if it is not over. See ``Engine.delete``."""
-        await self.link.ask(Delete(id=self.link.new_id(), run_id=_known(run_id)))
+        await self.link.ask(Delete(id=self.link.new_id(), run_id=checks.known(run_id)))
 
     # --- Controls -----------------------------------------------------------------------------------------------------
 
@@ -176,13 +198,15 @@ class RemoteEngine:
 
     async def respond(self, run_id: str, request_id: str, response: object, workflow_name: str | None) -> None:
         """Answer a question of a run of that workflow."""
-        if not isinstance(request_id, str):
+        if not isinstance(request_id, str) or not checks.is_writable(request_id):
             raise UnknownInputRequestError(request_id, run_id)
         plain = self._plain(response, "the answer", self._name_of(run_id, workflow_name))
-        request = RespondToInput(id=self.link.new_id(), run_id=_known(run_id), request_id=request_id, response=plain)
+        request = RespondToInput(
+            id=self.link.new_id(), run_id=checks.known(run_id), request_id=request_id, response=plain
+        )
         asked = Asked(request, is_repeatable=True)
         try:
-            self.note(await self.link.answer(asked))
+            self._note_look(await self.link.answer(asked))
         except (RunClosedError, RunNotFoundError):
             if asked.times_sent == 1:
                 raise
@@ -196,19 +220,23 @@ class RemoteEngine:
         """Put an event into a run of that workflow."""
         require_event(event, "send_event")
         data = self.knowledge.write(event, self._name_of(run_id, workflow_name))
-        self.note(await self.link.ask(SendEvent(id=self.link.new_id(), run_id=_known(run_id), event=data)))
+        self._note_look(await self.link.ask(SendEvent(id=self.link.new_id(), run_id=checks.known(run_id), event=data)))
 
     async def pause(self, run_id: str, *, interrupt: bool = False) -> None:
         """Stop dispatching a run, and wait until no call of it runs; it stays paused until ``resume``."""
-        self.note(await self.link.ask(Pause(id=self.link.new_id(), run_id=_known(run_id), interrupt=interrupt)))
+        self._note_look(
+            await self.link.ask(Pause(id=self.link.new_id(), run_id=checks.known(run_id), interrupt=interrupt))
+        )
 
     async def resume(self, run_id: str) -> None:
         """Go on with a run that was paused, or that stopped because its store failed."""
-        self.note(await self.link.ask(Resume(id=self.link.new_id(), run_id=_known(run_id))))
+        self._note_look(await self.link.ask(Resume(id=self.link.new_id(), run_id=checks.known(run_id))))
 
     async def abort(self, run_id: str, reason: str | None = None) -> None:
         """End a run now; harmless after its end."""
-        self.note(await self.link.ask(Abort(id=self.link.new_id(), run_id=_known(run_id), reason=reason)))
+        self._note_look(
+            await self.link.ask(Abort(id=self.link.new_id(), run_id=checks.known(run_id), reason=checks.shown(reason)))
+        )
 
     # --- As a peer ----------------------------------------------------------------------------------------------------
 
@@ -231,7 +259,10 @@ class RemoteEngine:
             event=EventData(plain["event_type"], plain["data"]),
             metadata={key: codec.to_plain(value, f"metadata[{key!r}]") for key, value in (metadata or {}).items()},
         )
-        view = result_in(await self.link.ask(request))
+        try:
+            view = result_in(await self.link.ask(request))
+        except TooBigError as error:
+            raise EncodeError(type(event).__name__, "the call with its event and metadata", error.problem) from error
         end = codec.event_from_plain(view.event.plain())
         usage = view.run.usage.usage()
         return WorkflowResult(call_id, end, result_of(end), usage, view.run.cost(), refs_in(view.refs))
@@ -251,7 +282,7 @@ class RemoteEngine:
         return workflows_in(await self.link.ask(Workflows(id=self.link.new_id())))
 
     async def server_statistics(self) -> dict[str, Any]:
-        """Counters of the engine and of the server."""
+        """Counters of the ``engine``, those of ``Engine.statistics``, and of the ``server``."""
         return object_in(await self.link.ask(Statistics(id=self.link.new_id())))
 
     def statistics(self) -> dict[str, Any]:
@@ -263,6 +294,11 @@ class RemoteEngine:
     def note(self, value: object) -> Seen:
         """An answer says how a run is; raises ``ProtocolError`` if it does not."""
         return self.note_view(run_in(value))
+
+    def _note_look(self, value: object) -> None:
+        view = look_in(value)
+        if view is not None:
+            self.note_view(view)
 
     def note_view(self, view: RunView) -> Seen:
         """A run is so now."""
@@ -282,18 +318,3 @@ class RemoteEngine:
 
     def __repr__(self) -> str:
         return f"<RemoteEngine {self.url}>"
-
-
-def _new_or_checked(run_id: str | None) -> str:
-    if run_id is None:
-        return new_run_id()
-    if not is_id(run_id):
-        raise ValueError(f"run_id= must be a text of 1 to 1,000 characters without NUL, not {run_id!r:.60}")
-    return run_id
-
-
-def _known(run_id: str) -> str:
-    """The id, if a store can have a run of it."""
-    if not is_id(run_id):
-        raise RunNotFoundError(run_id)
-    return run_id

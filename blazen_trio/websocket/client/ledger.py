@@ -28,6 +28,10 @@ from blazen_trio.websocket.protocol.messages import Cancel, Result
 UNKNOWN: Final = "the connection was lost before the answer came; it is not known whether it was done"
 
 
+class TooBigError(ProtocolError):
+    """A request that this server takes on no connection: to send it again changes nothing."""
+
+
 class Ledger:
     """Requests of one client, over all its connections.
 
@@ -151,8 +155,11 @@ class Ledger:
         assert self._bytes_max is not None
         if len(asked.text) <= self._bytes_max:
             return True
-        problem = f"a request of {len(asked.text)} bytes; the server takes {self._bytes_max} (WebsocketLimits)"
-        self._end(asked, ProtocolError(problem))
+        problem = (
+            f"the request has {len(asked.text)} bytes, and the server takes at most {self._bytes_max}; "
+            "send less, or raise message_bytes= of its WebsocketLimits"
+        )
+        self._end(asked, TooBigError(problem))
         return False
 
     def lost(self) -> None:
@@ -162,7 +169,12 @@ class Ledger:
             is_unknown = asked.is_sent and not asked.is_repeatable
             asked.is_sent = False
             if is_unknown or not asked.waiting:
-                self._end(asked, PeerError(self._peer, UNKNOWN, run_id=getattr(asked.request, "run_id", None)))
+                self._end(asked, PeerError(self._peer, UNKNOWN))
+
+    def end(self, request_id: int, error: Exception) -> None:
+        """One request ends with this error, though its answer is never read."""
+        if request_id in self._asked:
+            self._end(self._asked[request_id], error)
 
     def fail(self, error: Exception) -> None:
         """All that is under way ends with this error."""

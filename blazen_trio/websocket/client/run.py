@@ -1,8 +1,10 @@
 """``RemoteRun``: one run of an engine that is somewhere else. The methods are those of ``EngineRun``."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from blazen_trio.codec import to_json
+from blazen_trio.core.errors import RUN_ENDS, PeerError, ProtocolError, RunNotFoundError
 from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent
 from blazen_trio.core.history import HistoryEvent
 from blazen_trio.core.status import RunStatus
@@ -74,7 +76,7 @@ class RemoteRun:
 
     @property
     def history(self) -> tuple[HistoryEvent, ...]:
-        """What happened until the last ``refresh``, oldest first; empty unless the workflow collects it."""
+        """What happened until the last ``get``, ``result`` or ``refresh``, oldest first; empty unless collected."""
         return self._seen.history
 
     @property
@@ -101,7 +103,19 @@ class RemoteRun:
         """Look at the run again, its history included; a checkpoint."""
         link = self._engine.link
         self._engine.note(await link.ask(Get(id=link.new_id(), run_id=self.run_id)))
-        self._seen.history = history_in(await link.ask(History(id=link.new_id(), run_id=self.run_id)))
+        await self._ask_history()
+
+    async def _ask_history(self) -> None:
+        """Learn the entries of the history that are not known yet, if there are any."""
+        known = self._seen.history
+        if self._seen.view.history != (known[-1].sequence if known else 0):
+            link = self._engine.link
+            self._seen.history = history_in(await link.ask(History(id=link.new_id(), run_id=self.run_id)))
+
+    async def look_back(self) -> None:
+        """The same, but where something else was asked for: without the history if that cannot be had."""
+        with suppress(PeerError, ProtocolError, RunNotFoundError):
+            await self._ask_history()
 
     # --- The end ------------------------------------------------------------------------------------------------------
 
@@ -113,8 +127,13 @@ class RemoteRun:
             WorkflowError: the error that ended the run; each waiter gets its own copy.
         """
         link = self._engine.link
-        view = result_in(await link.ask(Result(id=link.new_id(), run_id=self.run_id)))
+        try:
+            view = result_in(await link.ask(Result(id=link.new_id(), run_id=self.run_id)))
+        except RUN_ENDS:
+            await self.look_back()  # noqa: ASYNC120 - who is cancelled does not wait for the error, either
+            raise
         self._engine.note_view(view.run)
+        await self.look_back()
         event = self._engine.knowledge.read_result(view.event, view.run.workflow)
         return WorkflowResult(self.run_id, event, result_of(event), view.run.usage.usage(), view.run.cost())
 

@@ -86,7 +86,7 @@ class RunView(Exact, omit_defaults=True):
     """A run as a handle shows it.
 
     ``running``: how many calls of each step run now, as far as the server knows. ``cost_usd``: ``null`` if it is no
-    finite number.
+    finite number. ``history``: the number of the last entry of its history, which is a request of its own.
     """
 
     run_id: Name
@@ -97,6 +97,7 @@ class RunView(Exact, omit_defaults=True):
     cost_usd: float | None = 0.0
     progress: ProgressView | None = None
     running: dict[str, Count] = {}
+    history: Count = 0
 
     def cost(self) -> float:
         """The cost in dollars."""
@@ -177,6 +178,7 @@ class NodeView(Exact):
     kind: str
     accepts: list[str] = []
     emits: list[str] = []
+    is_remote: bool = False
 
 
 class EdgeView(Exact):
@@ -198,7 +200,7 @@ class WorkflowView(Exact):
     @classmethod
     def of(cls, graph: WorkflowDescription) -> "WorkflowView":
         """The view of what ``workflow.describe()`` gives."""
-        nodes = [NodeView(name=n.name, kind=n.kind, accepts=list(n.accepts), emits=list(n.emits)) for n in graph.nodes]
+        nodes = [NodeView(n.name, n.kind, list(n.accepts), list(n.emits), n.is_remote) for n in graph.nodes]
         edges = [
             EdgeView(source=e.source, target=e.target, event=e.event, is_fan_out=e.is_fan_out) for e in graph.edges
         ]

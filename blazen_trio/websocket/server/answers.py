@@ -19,7 +19,7 @@ from blazen_trio.websocket.protocol.views import RunView
 from blazen_trio.websocket.server.feeds import Condition, Feeds, condition_of
 from blazen_trio.websocket.server.interfaces import ConnectionLike
 from blazen_trio.websocket.server.trouble import told_error
-from blazen_trio.websocket.server.verbs import Later
+from blazen_trio.websocket.server.verbs import Failure, Later
 
 
 class Answers:
@@ -81,6 +81,9 @@ class Answers:
 
 
 def _payload(request: Request, outcome: object) -> bytes:
+    if isinstance(outcome, Failure):
+        told = told_error(outcome.error, f"request {verb(request)!r}")
+        return encode(Error(id=request.id, error=told, run=outcome.run))
     if not isinstance(outcome, Exception):
         try:
             return encode(Ok(id=request.id, value=outcome))

@@ -14,7 +14,7 @@ from typing import Any, Final
 import trio
 
 from blazen_trio.engine import Engine
-from blazen_trio.groups import alone
+from blazen_trio.groups import open_users_nursery
 from blazen_trio.step_registry import StepRegistry
 from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.server.access import PORT_MAX, Doorkeeper, is_loopback, read_hosts, read_origins, read_token
@@ -96,6 +96,8 @@ async def open_websocket_server(
         authorize=authorize,
         registry=registry,
     )
+    if registry is not None:
+        engine.made.use(registry)  # so that runs of before go on, too
     async with open_reception(server, host, port, ssl_context):
         yield server
 
@@ -108,22 +110,18 @@ async def open_reception(
     sockets = await _open_listeners(host, port)
     server.addresses = [each.socket.getsockname()[:2] for each in sockets]
     listeners = [PatientListener(_tls(each, ssl_context)) for each in sockets]
-    try:
-        async with trio.open_nursery() as nursery:
-            server.feeds.nursery = nursery
-            listening = trio.CancelScope()
-            nursery.start_soon(server.keep_alive, name="websocket server: keep-alive")
-            nursery.start_soon(_listen, server, listeners, nursery, listening, name="websocket server: accept")
-            try:
-                yield
-            finally:
-                listening.cancel()
-                with trio.CancelScope(shield=True):  # each connection has a deadline
-                    await _close(server)
-                nursery.cancel_scope.cancel()
-    except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
-        single = alone(error)  # what was raised in the nursery, without its group; the body's, too, with its cause
-        raise single from single.__cause__  # noqa: ASYNC104 - as above
+    async with open_users_nursery() as nursery:
+        server.feeds.nursery = nursery
+        listening = trio.CancelScope()
+        nursery.start_soon(server.keep_alive, name="websocket server: keep-alive")
+        nursery.start_soon(_listen, server, listeners, nursery, listening, name="websocket server: accept")
+        try:
+            yield
+        finally:
+            listening.cancel()
+            with trio.CancelScope(shield=True):  # each connection has a deadline
+                await _close(server)
+            nursery.cancel_scope.cancel()
 
 
 async def _listen(

@@ -80,7 +80,9 @@ class Target:
 
     async def workflow(self) -> Workflow:
         """The workflow that it is a run of. Raises ``ValueError`` if it is not one of this engine's."""
-        return self._engine.workflow((await self.found()).workflow_name)
+        found = await self.found()
+        known = self._engine.workflows.get(found.workflow_name)
+        return known or await self._engine.workflow_of(self.run_id)  # it may have to be made again
 
     async def run(self) -> EngineRun:
         """Its handle, as it is now. Raises ``ValueError`` if its workflow is not one of this engine's."""

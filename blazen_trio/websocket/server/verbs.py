@@ -20,7 +20,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from blazen_trio.codec import Codec, DecodeError
-from blazen_trio.core.errors import ProtocolError, RunClosedError, WorkflowError
+from blazen_trio.core.errors import RUN_ENDS, ProtocolError, RunClosedError, WorkflowError
 from blazen_trio.core.events import Event, StartEvent, is_external
 from blazen_trio.websocket.protocol import Request, messages
 from blazen_trio.websocket.protocol.fields import EventData, PlainData
@@ -48,6 +48,14 @@ class Later:
     """An answer that may be big: ``make`` makes it, when it is its turn to be sent."""
 
     make: Callable[[], Awaitable[object]]
+
+
+@attrs.frozen
+class Failure:
+    """An answer that is the error which ended a run, with the run as it is since."""
+
+    error: WorkflowError
+    run: RunView
 
 
 # --- Runs -------------------------------------------------------------------------------------------------------------
@@ -89,10 +97,16 @@ async def info(_server: ServerLike, target: Target, _request: messages.Info) -> 
     return info_view(await target.info())
 
 
-async def result(_server: ServerLike, target: Target, _request: messages.Result, wait: trio.CancelScope) -> Later:
+async def result(
+    _server: ServerLike, target: Target, _request: messages.Result, wait: trio.CancelScope
+) -> Later | Failure:
     """Wait for the end of a run; a checkpoint."""
     with wait:
-        await (await target.run()).result()
+        run = await target.run()
+        try:
+            await run.result()
+        except RUN_ENDS as error:
+            return Failure(error, run_view(run))
     return Later(partial(_result, target))
 
 
