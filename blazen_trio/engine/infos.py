@@ -1,10 +1,11 @@
 """What is known of a run without bringing it into memory."""
 
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import attrs
 
 from blazen_trio.abc import RunRecord, StoredRun
+from blazen_trio.core.errors import RunNotFoundError
 from blazen_trio.core.events import InputRequestEvent
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
@@ -79,6 +80,34 @@ class Seen:
 def questions_of(state: RunState) -> tuple[InputRequestEvent, ...]:
     """The open questions, oldest first; none after the end."""
     return () if state.outcome is not None else tuple([each.event for each in state.questions.values()])
+
+
+class Created(Protocol):
+    """What is known of one run; with its id, ``created`` says which one it is."""
+
+    @property
+    def run_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def created(self) -> float:
+        """When it was."""
+        ...
+
+
+_Created = TypeVar("_Created", bound=Created)
+
+
+def require_same(found: _Created, created: float | None) -> _Created:
+    """What was found under an id, if that run was created then; ``None``: whichever it is.
+
+    Raises:
+        RunNotFoundError: it is another one, since the id was given again.
+    """
+    if created is not None and found.created != created:
+        raise RunNotFoundError(found.run_id)
+    return found
 
 
 def info_of(record: RunRecord) -> RunInfo:

@@ -13,7 +13,7 @@ from blazen_trio import Context, Engine, Event, StartEvent, StopEvent, StoreErro
 from blazen_trio.step_registry import StepRegistry
 from blazen_trio.testing.stores import _Around
 from blazen_trio.websocket.limits import WebsocketLimits
-from blazen_trio.websocket.protocol import REQUESTS
+from blazen_trio.websocket.protocol import REQUESTS, VERSION
 from blazen_trio.websocket.protocol.messages import verb
 from blazen_trio.websocket.server.feeds import Feeds
 from blazen_trio.websocket.server.interfaces import Authorize
@@ -56,6 +56,7 @@ class FakeConnection:
     nursery: trio.Nursery
     number: int = 1
     remote: str = "127.0.0.1"
+    version: str = VERSION
     bearer: str | None = None
     headers: Mapping[str, str] = attrs.Factory(dict)
     delay_s: float = 0.0
