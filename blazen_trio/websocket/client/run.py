@@ -29,11 +29,12 @@ class RemoteRun:
     what changes while the client reads the run's stream. ``refresh`` asks now.
     """
 
-    __slots__ = ("_client", "_seen", "run_id")
+    __slots__ = ("_client", "_created", "_seen", "run_id")
 
     def __init__(self, client: Client, seen: Seen) -> None:
         self.run_id: str = seen.view.run_id
         self._client = client
+        self._created = seen.view.created
         self._seen = seen
 
     # --- What it is ---------------------------------------------------------------------------------------------------
@@ -51,6 +52,11 @@ class RemoteRun:
             ValueError: it is not among the ``workflows=`` of this client; ``workflow_name`` is always known.
         """
         return self._client.knowledge.workflow(self.workflow_name)
+
+    @property
+    def created(self) -> float:
+        """When it was created, in seconds since the epoch."""
+        return self._created
 
     @property
     def status(self) -> RunStatus:
@@ -171,6 +177,7 @@ class RemoteRun:
         feed = Feed(
             client.link.new_id(),
             self.run_id,
+            self.created or None,
             client.knowledge.type_names(checked, self.workflow_name),
             client.window,
             checked_position(after),
