@@ -114,13 +114,16 @@ async def call_peer(
 
     Raises:
         EncodeError: the event or the metadata cannot be sent.
-        PeerError: the peer is lost or refuses.
+        PeerError: the peer is lost or refuses; its ``run_id`` is the call's.
         TypeError, ValueError: the metadata is no mapping of texts, or has reserved keys.
         WorkflowError: what the run ended with.
     """
     known = checked_metadata(metadata)
     try:
         return await peer.call(workflow, event, call_id=call_id, metadata=known)
+    except PeerError as error:
+        error.run_id = error.run_id or call_id  # under which the same call can be made again
+        raise
     except _PASSING:
         raise
     except UnicodeEncodeError as error:  # a lone surrogate: no peer takes it, however often it is tried

@@ -115,7 +115,7 @@ def _mark(workflow: Workflow, event: Event) -> str:
 async def _attached(engine: Engine, workflow_name: str, call_id: str, mark: str) -> EngineRun:
     stored = await engine.store.read(call_id)
     if stored.workflow_name != workflow_name:
-        raise _refusal(engine, f"the id is that of a run of workflow {stored.workflow_name!r}", call_id)
+        raise _refusal(engine, "the id is that of a run of another workflow", call_id)
     snapshot = await engine.told(call_id)
     user = snapshot.metadata.get(USER)
     known = user.get(CALL) if isinstance(user, dict) else None

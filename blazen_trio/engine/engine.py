@@ -27,7 +27,7 @@ from blazen_trio.durable import Committer, Durability, DurableRunner
 from blazen_trio.engine.aborted_calls import AbortedCalls
 from blazen_trio.engine.handle import EngineRun
 from blazen_trio.engine.holding import HeldRun
-from blazen_trio.engine.infos import RunInfo, Seen, info_of, state_of, told
+from blazen_trio.engine.infos import RunInfo, Seen, checked_limit, info_of, require_same, state_of, told
 from blazen_trio.engine.kept_refs import KeptRefs
 from blazen_trio.engine.made import MadeWorkflows
 from blazen_trio.journal import base_of, begun
@@ -146,11 +146,11 @@ class Engine:
         if not labels.items() <= self.options.labels.items():
             with trio.CancelScope(shield=True):  # it is there already, and another engine shall find it
                 await self.store.release(self.owner, [run_id])
-            return EngineRun(self, workflow, run_id, seen)
-        held = self._hold(workflow, run_id, fence)
+            return EngineRun(self, workflow, run_id, seen, run.created)
+        held = self._hold(workflow, run_id, fence, run.created)
         held.seen = seen
         self._enqueue(held, state, known)
-        return EngineRun(self, workflow, run_id, seen)
+        return EngineRun(self, workflow, run_id, seen, run.created)
 
     async def get(self, run_id: str) -> EngineRun:
         """A run by its id.
@@ -163,10 +163,10 @@ class Engine:
         held = self.held.get(run_id)
         if held is not None and held.runner is not None:
             await trio.lowlevel.checkpoint()
-            return EngineRun(self, held.workflow, run_id, held.seen)
+            return EngineRun(self, held.workflow, run_id, held.seen, held.created)
         stored = await self.store.read(run_id)
         workflow = self.made.workflow_of(stored)
-        return EngineRun(self, workflow, run_id, Seen.of(state_of(workflow, stored)))
+        return EngineRun(self, workflow, run_id, Seen.of(state_of(workflow, stored)), stored.created)
 
     async def told(self, run_id: str) -> WorkflowSnapshot:
         """The snapshot of a run that is not in memory here."""
@@ -191,10 +191,11 @@ class Engine:
 
         Raises:
             RunNotFoundError: there is no run ``after``.
+            TypeError, ValueError: ``limit`` is no number of runs, or ``status`` is none.
         """
         cursor = None if after is None else (await self.store.info(after)).cursor
         wanted = None if status is None else RunStatus(status).value
-        found = await self.store.list_runs(status=wanted, workflow=workflow, limit=limit, after=cursor)
+        found = await self.store.list_runs(status=wanted, workflow=workflow, limit=checked_limit(limit), after=cursor)
         return [info_of(each) for each in found]
 
     async def delete(self, run_id: str) -> None:
@@ -281,17 +282,22 @@ class Engine:
             return
 
     @asynccontextmanager
-    async def using(self, run_id: str, verb: str) -> AsyncGenerator[WorkflowRun | None, None]:
+    async def using(
+        self, run_id: str, verb: str, created: float | None = None
+    ) -> AsyncGenerator[WorkflowRun | None, None]:
         """The run's handle, with the run in memory for the block; ``None`` if another engine has it.
+
+        With ``created``, only the run that was created then: an id may be given again when its run was deleted.
 
         Raises:
             RunClosedError: it is over.
+            RunNotFoundError: there is none, or another one.
             SnapshotError: it does not fit its workflow as it is now.
             StoreError: it cannot be read.
         """
-        held, run = await self._held(run_id, verb), None
+        held, run = await self._held(run_id, verb, created), None
         while held is not None and (run := await held.enter()) is None:
-            held = await self._held(run_id, verb)  # it was let go of in the meantime
+            held = await self._held(run_id, verb, created)  # it was let go of in the meantime
         try:
             yield run
         except WorkflowError:  # a refusal tells what the run is like: nobody is told what a crash could undo
@@ -330,12 +336,12 @@ class Engine:
         name = (await self.store.info(run_id)).workflow_name
         return self.workflows.get(name) or self.made.workflow_of(await self.store.read(run_id))
 
-    async def _held(self, run_id: str, verb: str) -> HeldRun | None:
+    async def _held(self, run_id: str, verb: str, created: float | None) -> HeldRun | None:
         """The run, taken if nobody has it; ``None`` if another engine has it."""
         held = self.held.get(run_id)
         if held is not None:
-            return held
-        record = await self.store.info(run_id)
+            return require_same(held, created)
+        record = require_same(await self.store.info(run_id), created)
         if record.header.is_finished:
             raise RunClosedError(verb, record.header.status, run_id)
         if record.workflow_name not in self.workflows and record.owner is not None:
@@ -343,17 +349,20 @@ class Engine:
         if record.workflow_name not in self.workflows:
             self.made.workflow_of(await self.store.read(run_id))  # makes it, if that is possible
         taken = await self.claim(Wanted(run_id=run_id, labels=self.options.labels), 1)
-        return taken[0] if taken else self.held.get(run_id)
+        held = taken[0] if taken else self.held.get(run_id)
+        return None if held is None else require_same(held, created)
 
     async def claim(self, wanted: Wanted, limit: int) -> list[HeldRun]:
         """Take runs of this engine's workflows that nobody holds."""
         wanted = attrs.evolve(wanted, workflows=tuple(self.workflows))
         lease = self.options.lease
         records = await self.store.claim(self.owner, now=time.time(), lease_s=lease, limit=limit, wanted=wanted)
-        return [self._hold(self.workflows[each.workflow_name], each.run_id, each.fence) for each in records]
+        return [
+            self._hold(self.workflows[each.workflow_name], each.run_id, each.fence, each.created) for each in records
+        ]
 
-    def _hold(self, workflow: Workflow, run_id: str, fence: int) -> HeldRun:
-        held = self.held[run_id] = HeldRun(self, workflow, run_id, fence)
+    def _hold(self, workflow: Workflow, run_id: str, fence: int, created: float) -> HeldRun:
+        held = self.held[run_id] = HeldRun(self, workflow, run_id, fence, created)
         return held
 
     def forget(self, held: HeldRun) -> None:

@@ -11,7 +11,7 @@ from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent
 from blazen_trio.core.history import HistoryEvent
 from blazen_trio.core.status import RunStatus
 from blazen_trio.core.usage import TokenUsage
-from blazen_trio.engine.infos import RunInfo, Seen, info_of, result_in, state_of
+from blazen_trio.engine.infos import RunInfo, Seen, info_of, require_same, result_in, state_of, told
 from blazen_trio.engine.subscription import POLL_S, EngineSubscription
 from blazen_trio.run import WorkflowResult
 from blazen_trio.session_refs import SessionRefRegistry
@@ -21,19 +21,26 @@ from blazen_trio.workflow import Workflow
 
 if TYPE_CHECKING:
     from blazen_trio.engine.engine import Engine
+    from blazen_trio.engine.holding import HeldRun
 
 
 class EngineRun:
     """One run of an engine. Any number of tasks may use it, and any number of handles may be of one run.
 
     The properties tell what this engine knows: of a run in memory all, of another what was so when it was looked at
-    last, by ``Engine.get`` or ``refresh``.
+    last, by ``Engine.get`` or ``refresh``. What they tell is of the run that it was made of, never of another one that
+    has its id since that was deleted.
+
+    Attributes:
+        run_id: its id.
+        created: when it was, in seconds since the epoch.
     """
 
-    __slots__ = ("_engine", "_last_seen", "_workflow", "run_id")
+    __slots__ = ("_engine", "_last_seen", "_workflow", "created", "run_id")
 
-    def __init__(self, engine: "Engine", workflow: Workflow, run_id: str, seen: Seen) -> None:
+    def __init__(self, engine: "Engine", workflow: Workflow, run_id: str, seen: Seen, created: float) -> None:
         self.run_id: str = run_id
+        self.created: float = created
         self._engine = engine
         self._workflow = workflow
         self._last_seen = seen
@@ -46,8 +53,14 @@ class EngineRun:
         return self._workflow
 
     @property
-    def _seen(self) -> Seen:
+    def _held(self) -> "HeldRun | None":
+        """The run, if this engine holds it."""
         held = self._engine.held.get(self.run_id)
+        return held if held is not None and held.created == self.created else None
+
+    @property
+    def _seen(self) -> Seen:
+        held = self._held
         if held is not None and held.seen.status is not None:
             self._last_seen = held.seen
         return self._last_seen
@@ -91,19 +104,19 @@ class EngineRun:
     @property
     def session_refs(self) -> SessionRefRegistry:
         """The run's live objects; none while it is not in memory."""
-        held = self._engine.held.get(self.run_id)
+        held = self._held
         return SessionRefRegistry() if held is None or held.runner is None else held.runner.session_refs
 
     def statistics(self) -> dict[str, Any]:
         """What the run holds now; of one that is not in memory only its status."""
-        held = self._engine.held.get(self.run_id)
+        held = self._held
         if held is None or held.runner is None:
             return {"status": self.status.value}
         return held.runner.statistics()
 
     def running_steps(self) -> dict[str, int]:
         """How many calls of each step run now; none while the run is not in memory here."""
-        held = self._engine.held.get(self.run_id)
+        held = self._held
         if held is None or held.runner is None:
             return {}
         return dict(Counter(call.step_name for call in held.runner.state.running))
@@ -119,7 +132,7 @@ class EngineRun:
     @property
     def is_held(self) -> bool:
         """Whether this engine holds it: what is known of it here is what is so."""
-        return self.run_id in self._engine.held
+        return self._held is not None
 
     def watch(self, tell: Callable[[], None]) -> Callable[[], None]:
         """Have ``tell`` called whenever its status or its questions may be others here; gives what ends that.
@@ -134,11 +147,11 @@ class EngineRun:
         Raises:
             RunNotFoundError: it was deleted.
         """
-        return info_of(await self._engine.store.info(self.run_id))
+        return info_of(require_same(await self._engine.store.info(self.run_id), self.created))
 
     async def refresh(self) -> None:
         """Look at the run again, wherever it is; a checkpoint."""
-        stored = await self._engine.store.read(self.run_id)
+        stored = require_same(await self._engine.store.read(self.run_id), self.created)
         self._last_seen = Seen.of(state_of(self._workflow, stored))
 
     # --- The end ------------------------------------------------------------------------------------------------------
@@ -152,7 +165,7 @@ class EngineRun:
             WorkflowError: the error that ended the run; each waiter gets its own copy.
         """
         while True:
-            held = self._engine.held.get(self.run_id)
+            held = self._held
             if held is not None:
                 await held.wait_over()
                 self._last_seen = held.seen
@@ -167,7 +180,7 @@ class EngineRun:
             await trio.sleep(POLL_S)
 
     async def _look_for_end(self) -> None:
-        record = await self._engine.store.info(self.run_id)
+        record = require_same(await self._engine.store.info(self.run_id), self.created)
         if record.header.is_finished:
             await self.refresh()
 
@@ -195,10 +208,10 @@ class EngineRun:
 
     async def snapshot(self) -> WorkflowSnapshot:
         """The whole condition of the run at one instant; a checkpoint. See ``WorkflowRun.snapshot``."""
-        held = self._engine.held.get(self.run_id)
+        held = self._held
         runner = None if held is None else held.runner
         if runner is None:
-            return await self._engine.told(self.run_id)
+            return told(self._workflow, require_same(await self._engine.store.read(self.run_id), self.created))
         await trio.lowlevel.checkpoint()
         snapshot = runner.snapshot()
         await runner.wait_saved()  # nobody sees what a crash could undo

@@ -49,6 +49,7 @@ class HeldRun:
         run_id: its id.
         workflow: it is a run of this.
         fence: what the store gave with it.
+        created: when, in seconds since the epoch.
         seen: what is known of it outside.
         runner: while it is in memory.
         run: its handle there.
@@ -62,6 +63,7 @@ class HeldRun:
     __slots__ = (
         "_gone",
         "_lock",
+        "created",
         "engine",
         "error",
         "fence",
@@ -76,11 +78,12 @@ class HeldRun:
         "workflow",
     )
 
-    def __init__(self, engine: "Engine", workflow: Workflow, run_id: str, fence: int) -> None:
+    def __init__(self, engine: "Engine", workflow: Workflow, run_id: str, fence: int, created: float) -> None:
         self.engine: Engine = engine
         self.workflow: Workflow = workflow
         self.run_id: str = run_id
         self.fence: int = fence
+        self.created: float = created
         self.seen: Seen = Seen()
         self.runner: DurableRunner | None = None
         self.run: WorkflowRun | None = None

@@ -1,10 +1,11 @@
 """What is known of a run without bringing it into memory."""
 
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import attrs
 
 from blazen_trio.abc import RunRecord, StoredRun
+from blazen_trio.core.errors import RunNotFoundError
 from blazen_trio.core.events import InputRequestEvent
 from blazen_trio.core.state import RunState
 from blazen_trio.core.status import RunStatus
@@ -81,6 +82,34 @@ def questions_of(state: RunState) -> tuple[InputRequestEvent, ...]:
     return () if state.outcome is not None else tuple([each.event for each in state.questions.values()])
 
 
+class Created(Protocol):
+    """What is known of one run; with its id, ``created`` says which one it is."""
+
+    @property
+    def run_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def created(self) -> float:
+        """When it was."""
+        ...
+
+
+_Created = TypeVar("_Created", bound=Created)
+
+
+def require_same(found: _Created, created: float | None) -> _Created:
+    """What was found under an id, if that run was created then; ``None``: whichever it is.
+
+    Raises:
+        RunNotFoundError: it is another one, since the id was given again.
+    """
+    if created is not None and found.created != created:
+        raise RunNotFoundError(found.run_id)
+    return found
+
+
 def info_of(record: RunRecord) -> RunInfo:
     """What a store's record says; raises ``StoreCorruptError`` if it cannot be read."""
     header = record.header
@@ -117,3 +146,12 @@ def result_in(state: RunState) -> WorkflowResult:
     """The result of a run that is over; raises its error."""
     event = Ending(state).take()
     return WorkflowResult(state.run_id, event, result_of(event), state.usage, state.cost_usd)
+
+
+def checked_limit(limit: object) -> int:
+    """How many runs a page may have, if it is that; raises ``TypeError`` or ``ValueError``."""
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise TypeError(f"limit= is a number of runs, an int, not {limit!r:.60}")
+    if limit < 0:
+        raise ValueError(f"limit= is a number of runs and cannot be negative: {limit}")
+    return limit

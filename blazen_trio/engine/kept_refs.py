@@ -75,6 +75,12 @@ class KeptRefs:
             return descriptor
         return RemoteRefDescriptor(self.node_id, _type_tag(kept.entry), int(kept.since * _MS_PER_S))
 
+    def run_of(self, key: RegistryKey) -> str | None:
+        """The id of the run that left an object, if that is here."""
+        self.expire()
+        kept = self._kept.get(key)
+        return None if kept is None else kept.run_id
+
     def deref(self, key: RegistryKey) -> SessionRefData:
         """An object as bytes.
 

@@ -17,7 +17,7 @@ from blazen_trio.durable import Durability
 from blazen_trio.engine.commands import obey_commands
 from blazen_trio.engine.engine import CLAIMED_AT_ONCE, Engine, EngineOptions
 from blazen_trio.engine.holding import HeldRun
-from blazen_trio.groups import alone
+from blazen_trio.groups import open_users_nursery
 from blazen_trio.step_registry import StepRegistry
 from blazen_trio.workflow import Workflow
 
@@ -90,21 +90,16 @@ async def open_engine(
     engine = Engine(store, workflows, options)
     if registry is not None:
         engine.made.use(registry)
-    async with store:
+    async with store, open_users_nursery() as nursery:
+        engine.nursery = nursery
+        nursery.start_soon(engine.committer.work)
         try:
-            async with trio.open_nursery() as nursery:
-                engine.nursery = nursery
-                nursery.start_soon(engine.committer.work)
-                try:
-                    await _look_for_work(engine)
-                    for work in (_keep_lease, _look, _sweep):
-                        nursery.start_soon(_again_and_again, work, engine)
-                    yield engine
-                finally:
-                    await _close(engine)  # noqa: ASYNC102 - it shields what must be done, with a deadline
-        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
-            single = alone(error)  # what was raised in the nursery, without its group; the body's, too, with its cause
-            raise single from single.__cause__  # noqa: ASYNC104 - as above
+            await _look_for_work(engine)
+            for work in (_keep_lease, _look, _sweep):
+                nursery.start_soon(_again_and_again, work, engine)
+            yield engine
+        finally:
+            await _close(engine)  # noqa: ASYNC102 - it shields what must be done, with a deadline
 
 
 async def recover_runs(engine: Engine) -> None:

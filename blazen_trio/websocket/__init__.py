@@ -16,5 +16,6 @@ from blazen_trio.websocket.client import RemoteSubscription as RemoteSubscriptio
 from blazen_trio.websocket.client import open_websocket_client as open_websocket_client
 from blazen_trio.websocket.limits import WebsocketLimits as WebsocketLimits
 from blazen_trio.websocket.server import Access as Access
+from blazen_trio.websocket.server import Authorize as Authorize
 from blazen_trio.websocket.server import WebsocketServer as WebsocketServer
 from blazen_trio.websocket.server import open_websocket_server as open_websocket_server

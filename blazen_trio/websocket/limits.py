@@ -49,8 +49,8 @@ class WebsocketLimits:
         window_bytes: the same in bytes of encoded events.
         batch_events: of a subscription in one message; enough that a message costs nothing beside its events.
         batch_bytes: of events in one message; more only if one event alone has more. So much goes out in one send.
-        faults: messages of one connection that made no sense; a program with a bug shows it sooner, and what goes on
-            after so many is no program of ours.
+        faults: messages of one connection that made no sense, less those that did: what is wrong so much more often
+            than right is no program of ours. A request that is refused made sense.
     """
 
     handshake: float = attrs.field(default=5.0, validator=_positive)

@@ -135,7 +135,7 @@ async def test_no_call_is_answered_with_the_result_of_another_one(autojump_clock
         for name, event, call_id, problem in (
             ("doubling", StartEvent({"number": 5}), "call", "another input"),
             ("doubling", StartEvent({"number": 4.0}), "call", "another input"),
-            ("sleeping", INPUT, "call", "of workflow 'doubling'"),
+            ("sleeping", INPUT, "call", "of another workflow"),
             ("doubling", INPUT, "mine", "not called"),
             ("unknown", INPUT, "new", "no workflow 'unknown'"),
         ):

@@ -11,7 +11,8 @@ import trio
 
 from blazen_trio.websocket import WebsocketLimits, WebsocketServer
 from blazen_trio.websocket.server.listening import open_reception
-from tests.websocket.clients import NO_ENGINE, Echo, doorkeeper
+from blazen_trio.websocket.server.server import ServerOptions
+from tests.websocket.clients import NO_ENGINE, Echo, alone, doorkeeper
 
 PORT: Final = 9_001
 LIMITS: Final[dict[str, Any]] = {
@@ -22,7 +23,7 @@ LIMITS: Final[dict[str, Any]] = {
 
 
 async def main() -> None:
-    server = WebsocketServer(NO_ENGINE, doorkeeper(), Echo, limits=WebsocketLimits(**LIMITS))
+    server = WebsocketServer(NO_ENGINE, doorkeeper(), alone(Echo), ServerOptions(limits=WebsocketLimits(**LIMITS)))
     async with open_reception(server, "127.0.0.1", PORT):
         await trio.sleep_forever()
 

@@ -14,6 +14,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 from blazen_trio.websocket import WebsocketLimits, WebsocketServer
 from blazen_trio.websocket.server import Connection, SessionLike, frame
 from blazen_trio.websocket.server.access import Doorkeeper
+from blazen_trio.websocket.server.server import ServerOptions
 
 TOKEN = "s3cret"
 NO_ENGINE: Any = SimpleNamespace(node_id="node", statistics=lambda: {"held": 3, "finished": 7})
@@ -276,6 +277,11 @@ class House:
         return (counts["connections"], counts["streams"]) == (connections, connections)
 
 
+def alone(session: Callable[[Connection], SessionLike]) -> Callable[[WebsocketServer, Connection], SessionLike]:
+    """Sessions that need no server."""
+    return lambda _server, connection: session(connection)
+
+
 @asynccontextmanager
 async def open_house(
     session: Callable[[Connection], SessionLike] = Echo,
@@ -285,12 +291,13 @@ async def open_house(
 ) -> AsyncGenerator[House, None]:
     sessions: list[Any] = []
 
-    def open_session(connection: Connection) -> SessionLike:
+    def open_session(_server: WebsocketServer, connection: Connection) -> SessionLike:
         sessions.append(session(connection))
         opened: SessionLike = sessions[-1]
         return opened
 
-    server = WebsocketServer(NO_ENGINE, doorkeeper(**options), open_session, limits=limits or WebsocketLimits())
+    chosen = ServerOptions(limits=limits or WebsocketLimits())
+    server = WebsocketServer(NO_ENGINE, doorkeeper(**options), open_session, chosen)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.keep_alive)
         yield House(server, nursery, sessions)

@@ -165,6 +165,7 @@ class FakeServer:
         self.messages = 0
         self.dials = 0
         self.script: Script = lambda _: None
+        self.version = VERSION
         self.connections: list[FakeConnection] = []
 
     async def dial(self) -> trio.abc.Stream:
@@ -233,7 +234,7 @@ class FakeConnection:
     async def serve(self) -> None:
         async with trio.open_nursery() as nursery:
             request = await wrap_server_stream(nursery, self.stream)
-            self.socket = await request.accept(subprotocol=VERSION)
+            self.socket = await request.accept(subprotocol=self.server.version)
             self.server.connections.append(self)
             if self.server.greeting is not None:
                 await self.send(self.server.greeting)

@@ -6,12 +6,15 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, final
 
 import attrs
+import msgspec
 import trio
 
 from blazen_trio import Context, Engine, Event, StartEvent, StopEvent, StoreError, Workflow, step
 from blazen_trio.step_registry import StepRegistry
 from blazen_trio.testing.stores import _Around
 from blazen_trio.websocket.limits import WebsocketLimits
+from blazen_trio.websocket.protocol import REQUESTS, VERSION
+from blazen_trio.websocket.protocol.messages import verb
 from blazen_trio.websocket.server.feeds import Feeds
 from blazen_trio.websocket.server.interfaces import Authorize
 from blazen_trio.websocket.server.session import Session
@@ -26,6 +29,9 @@ LIMITS: Final = {
     "batch_bytes": 10_000,
     "faults": 5,
 }
+
+
+ANSWERS: Final = {verb(each): each.answer for each in REQUESTS}
 
 
 @attrs.define
@@ -50,6 +56,7 @@ class FakeConnection:
     nursery: trio.Nursery
     number: int = 1
     remote: str = "127.0.0.1"
+    version: str = VERSION
     bearer: str | None = None
     headers: Mapping[str, str] = attrs.Factory(dict)
     delay_s: float = 0.0
@@ -123,11 +130,13 @@ class Client:
     session: Session
     connection: FakeConnection
     last_id: int = 0
+    asked: dict[int, str] = attrs.Factory(dict)
 
     async def say(self, type: str, **fields: Any) -> int:
         """Send a request; gives its id."""
         fields.setdefault("id", self.last_id + 1)
         self.last_id = max(self.last_id, fields["id"])
+        self.asked[fields["id"]] = type
         await self.session.receive(json.dumps({"type": type, **fields}))
         return int(fields["id"])
 
@@ -139,6 +148,7 @@ class Client:
         found: dict[str, Any] = await self.connection.until(lambda: next(iter(self.answers(request_id)), None))
         if found["type"] == "error":
             raise Refused(found["error"]["type"], found["error"]["message"])
+        msgspec.convert(found["value"], ANSWERS[self.asked[request_id]], strict=True)
         return found["value"]
 
     def answers(self, request_id: int) -> list[dict[str, Any]]:

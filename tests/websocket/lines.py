@@ -20,8 +20,8 @@ from blazen_trio import Engine, Workflow, open_engine
 from blazen_trio.abc import Store
 from blazen_trio.websocket import RemoteEngine, WebsocketServer, open_websocket_server
 from blazen_trio.websocket.client.dialling import DialError
-from blazen_trio.websocket.client.opening import dialled
 from tests.peers.stories import until
+from tests.websocket.dialled import dialled
 
 Direction: TypeAlias = Literal["out", "in"]
 

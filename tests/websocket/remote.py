@@ -9,7 +9,7 @@ from trio.testing import memory_stream_pair
 
 from blazen_trio import Engine
 from blazen_trio.websocket import RemoteEngine, open_websocket_server
-from blazen_trio.websocket.client.opening import dialled
+from tests.websocket.dialled import dialled
 
 
 @asynccontextmanager

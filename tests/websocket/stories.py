@@ -9,8 +9,8 @@ import trio
 
 from blazen_trio import DynamicEvent, Event, StartEvent, StopEvent, StreamItem, Workflow, step
 from blazen_trio.websocket.client import RemoteEngine, RemoteRun, RemoteSubscription
-from blazen_trio.websocket.client.opening import dialled
 from blazen_trio.websocket.protocol.views import LimitsView
+from tests.websocket.dialled import dialled
 from tests.websocket.fake_server import LIMITS, FakeServer, Model
 
 

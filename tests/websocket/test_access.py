@@ -2,6 +2,7 @@
 
 import pytest
 
+from blazen_trio.websocket.server import access
 from blazen_trio.websocket.server.access import is_loopback, read_hosts, read_origins, read_token
 from blazen_trio.websocket.server.head import HeadReader, RefusedError
 from tests.websocket.clients import TOKEN, doorkeeper, request
@@ -119,8 +120,26 @@ def test_the_token_in_a_url_is_none():
 def test_without_a_token_of_its_own_the_server_keeps_what_was_shown_for_the_hook():
     head = HeadReader(16 * 1024).feed(request(Authorization="Bearer theirs"))
     assert head is not None
-    caller = doorkeeper().admit(head)
-    assert (caller.is_token_checked, caller.bearer) == (False, "theirs")
+    assert doorkeeper().admit(head).bearer == "theirs"
+    assert not doorkeeper().caller(head).is_token_checked
+
+
+@pytest.mark.parametrize(
+    ("offered", "spoken"),
+    [
+        ("blazen.v1", "blazen.v1"),
+        ("blazen.v2", "blazen.v2"),
+        ("blazen.v1, blazen.v2", "blazen.v2"),
+        ("blazen.v2, bearer.x, blazen.v1", "blazen.v2"),
+        ("blazen.v3, blazen.v1", "blazen.v1"),
+    ],
+)
+def test_the_best_version_that_both_speak_is_spoken(monkeypatch, offered, spoken):
+    monkeypatch.setattr(access, "VERSIONS", ("blazen.v2", "blazen.v1"))
+    head = HeadReader(16 * 1024).feed(request(Sec_WebSocket_Protocol=offered))
+    assert head is not None
+    assert doorkeeper().admit(head).version == spoken
+    assert status(request(Sec_WebSocket_Protocol="blazen.v3")) == 400
 
 
 @pytest.mark.parametrize("token", ["", " ", "a b", "ä", "a,b", "a\n", 'a"b', 7, b"bytes", "x" * 1001])

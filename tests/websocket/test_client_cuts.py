@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from blazen_trio import PeerError, StopEvent
 from blazen_trio.websocket.client.ledger import UNKNOWN
-from blazen_trio.websocket.client.opening import dialled
+from tests.websocket.dialled import dialled
 from tests.websocket.fake_server import FakeServer, Model
 from tests.websocket.stories import ANY, Mark, noting, outcome_of
 

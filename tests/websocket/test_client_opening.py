@@ -12,13 +12,13 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from blazen_trio import PeerError
-from blazen_trio.websocket.client import open_websocket_client
+from blazen_trio.websocket.client import open_websocket_client, wire
 from blazen_trio.websocket.client.backoff import FIRST_S, JITTER, LONGEST_S, STEADY_S, Backoff
 from blazen_trio.websocket.client.dialling import Address, DialError
 from blazen_trio.websocket.client.knowledge import Knowledge
-from blazen_trio.websocket.client.opening import dialled
 from blazen_trio.websocket.protocol import encode
 from blazen_trio.websocket.protocol.messages import Ok, Welcome
+from tests.websocket.dialled import dialled
 from tests.websocket.fake_server import LIMITS, FakeServer
 from tests.websocket.stories import Mark, noting, scene
 
@@ -182,7 +182,7 @@ async def test_a_dial_that_fails_or_hangs(autojump_clock: MockClock) -> None:
         (None, "within 5 s"),
         (encode(Ok(1)), "welcome"),
         (b"{", "welcome"),
-        (encode(Welcome("blazen.v9", "fake", "node", LIMITS)), "blazen.v9.*updated"),
+        (encode(Welcome("blazen.v9", "fake", "node", LIMITS)), "chose blazen.v1.*blazen.v9"),
     ],
 )
 async def test_a_server_must_welcome_its_client(greeting: bytes, problem: str, autojump_clock: MockClock) -> None:
@@ -190,6 +190,21 @@ async def test_a_server_must_welcome_its_client(greeting: bytes, problem: str, a
         server = FakeServer(nursery)
         server.greeting = greeting
         assert re.search(problem, await problem_of(server.dial))
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_version_that_the_server_chose_is_spoken(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "VERSIONS", ("blazen.v2", "blazen.v1"))
+    async with trio.open_nursery() as nursery:
+        server = FakeServer(nursery)
+        for version in ("blazen.v1", "blazen.v2"):
+            server.version, server.greeting = version, encode(Welcome(version, "fake", "node", LIMITS))
+            async with dialled(server.dial) as engine:
+                assert engine.protocol_version == version
+        server.version = "blazen.v1"
+        assert "the server chose blazen.v1, and then it speaks 'blazen.v2'" in await problem_of(server.dial)
         nursery.cancel_scope.cancel()
 
 

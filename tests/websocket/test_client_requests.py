@@ -23,13 +23,13 @@ from blazen_trio import (
 )
 from blazen_trio.websocket.client.ledger import UNKNOWN
 from blazen_trio.websocket.client.link import CLOSED
-from blazen_trio.websocket.client.opening import dialled
 from blazen_trio.websocket.protocol import messages as said
 from blazen_trio.websocket.protocol.errors import ErrorView
 from blazen_trio.websocket.protocol.fields import EventData
 from blazen_trio.websocket.protocol.messages import Ok
 from blazen_trio.websocket.protocol.messages import Run as RunMessage
 from blazen_trio.websocket.protocol.views import LimitsView, ResultView, RunView
+from tests.websocket.dialled import dialled
 from tests.websocket.fake_server import BYTES, FakeServer
 from tests.websocket.stories import ANY, Mark, Note, Scene, noting, outcome_of, scene
 
@@ -422,3 +422,40 @@ async def test_a_server_that_answers_late_answers_once(autojump_clock: MockClock
 
 def test_the_stories_know_their_events() -> None:
     assert {Note.event_type, StartEvent.event_type} <= noting.event_classes.keys()
+
+
+async def test_an_error_of_the_line_says_which_run_it_was_about(autojump_clock: MockClock) -> None:
+    async with scene(patience=10) as story:
+        run = await story.run("mine")
+        subscription = run.stream_events()
+        story.server.refusals = ["down"] * 1_000
+        await story.server.cut()
+        calls: list[Any] = [
+            run.result,
+            run.abort,
+            subscription.receive,
+            partial(story.engine.start, "noting", None, "mine"),
+        ]
+        for call in calls:
+            with pytest.raises(PeerError, match="no connection for 10 s") as caught:
+                await call()
+            assert caught.value.run_id == "mine"
+        with pytest.raises(PeerError) as caught:
+            await story.engine.runs()
+        assert caught.value.run_id is None
+    for call in calls:
+        with pytest.raises(PeerError, match="closed") as caught:
+            await call()
+        assert caught.value.run_id == "mine"
+
+
+async def test_what_was_done_is_done_though_the_run_cannot_be_looked_at(autojump_clock: MockClock) -> None:
+    async with scene() as story:
+        run = await story.run()
+        story.server.script = lambda message: [Ok(message.id)]
+        for call in (run.pause, run.resume_in_place, run.abort, partial(run.send_event, ANY)):
+            await call()
+        await run.respond_to_input("q1", "yes")
+        assert run.status is RunStatus.RUNNING
+        with pytest.raises(ProtocolError, match="cannot be read"):
+            await run.refresh()

@@ -9,20 +9,32 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from blazen_trio import (
+    Context,
     DynamicEvent,
     Event,
     EventDecodeError,
     PeerError,
     ProtocolError,
     RunNotFoundError,
+    StartEvent,
+    StopEvent,
     StreamGap,
+    Workflow,
+    open_engine,
+    step,
 )
+from blazen_trio.stores import MemoryStore
+from blazen_trio.stream import SubscriptionStatistics
+from blazen_trio.websocket import WebsocketLimits
 from blazen_trio.websocket.client.link import CLOSED
+from blazen_trio.websocket.protocol import VERSION, encode
 from blazen_trio.websocket.protocol import messages as said
 from blazen_trio.websocket.protocol.errors import ErrorView
 from blazen_trio.websocket.protocol.fields import EventData
-from blazen_trio.websocket.protocol.messages import Ended, Events
-from blazen_trio.websocket.protocol.views import ItemView
+from blazen_trio.websocket.protocol.messages import Ended, Error, Events, ServerMessage, Welcome
+from blazen_trio.websocket.protocol.views import ItemView, LimitsView
+from tests.websocket.fake_server import BYTES, Model
+from tests.websocket.lines import Line, exchange
 from tests.websocket.stories import LoudMark, Mark, Note, Scene, numbers, scene, take
 
 
@@ -38,6 +50,109 @@ async def answered(story: Scene) -> int:
     """The id of the last subscription, when the server has answered it."""
     await wait_all_tasks_blocked()
     return int(story.heard(said.Subscribe)[-1].id)
+
+
+async def test_a_subscription_tells_what_it_holds(autojump_clock: MockClock) -> None:
+    async with scene(Model(floor=3)) as story:
+        run = await story.run()
+        await story.server.publish(6)
+        async with run.stream_events() as subscription:
+            assert await take(subscription, 2)
+            await wait_all_tasks_blocked()
+            assert subscription.statistics() == SubscriptionStatistics(4, 2, 3, lossless=False, closed=False)
+        assert subscription.envelopes().statistics().closed
+
+
+async def test_a_server_that_comes_back_may_grant_another_window(autojump_clock: MockClock) -> None:
+    async with scene(window=8) as story:
+        run = await story.run()
+        await story.server.publish(40)
+        subscription = run.stream_events()
+        await wait_all_tasks_blocked()
+        assert await numbers(subscription, 4) == [1, 2, 3, 4]
+        begun = 5
+        for granted in (2, 8, 1, 100):
+            story.server.greeting = encode(Welcome(VERSION, "fake", "node", LimitsView(BYTES, granted, 8)))
+            await story.server.cut()
+            await trio.sleep(1)
+            assert story.heard(said.Subscribe)[-1].window == min(8, granted)
+            assert await numbers(subscription, 8) == list(range(begun, begun + 8))
+            begun += 8
+
+
+@step
+async def mark_and_wait(event: StartEvent, ctx: Context) -> StopEvent:
+    ctx.write_event_to_stream(Mark())
+    await trio.sleep_forever()
+    return StopEvent()
+
+
+async def test_where_no_more_are_taken_one_can_be_left_for_another(autojump_clock: MockClock) -> None:
+    waiting = Workflow("waiting", [mark_and_wait], events=[Mark], publish_lifecycle=False)
+    async with (
+        open_engine(MemoryStore(), [waiting]) as engine,
+        exchange(limits=WebsocketLimits(subscriptions=3)) as there,
+    ):
+        await there.open(engine)
+        async with there.client([], [waiting]) as remote:
+            run = await remote.start("waiting")
+            kept = [run.stream_events() for _ in range(2)]
+            for _ in range(20):
+                async with run.stream_events() as subscription:
+                    assert await subscription.receive() == Mark()
+            assert [await numbers(each, 1) for each in kept] == [[1], [1]]
+
+
+@pytest.mark.parametrize("is_opened_anew", [True, False])
+async def test_a_stream_is_never_that_of_a_successor_under_the_id(
+    autojump_clock: MockClock, *, is_opened_anew: bool
+) -> None:
+    lines: list[Line] = []
+    waiting = Workflow("waiting", [mark_and_wait], events=[Mark], publish_lifecycle=False)
+    async with open_engine(MemoryStore(), [waiting]) as engine, exchange() as there:
+        await there.open(engine)
+        async with there.client(lines, [waiting]) as remote:
+            run = await remote.start("waiting", run_id="mine")
+            subscription = run.stream_events()
+            assert await numbers(subscription, 1) == [1]
+            there.is_reachable = False
+            lines[-1].cut()
+            await engine.abort("mine")
+            await trio.sleep(1)
+            await engine.delete("mine")
+            await engine.start("waiting", run_id="mine")
+            there.is_reachable = True
+            if is_opened_anew:
+                subscription = run.stream_events(after=subscription.position)
+            with pytest.raises(RunNotFoundError):
+                await numbers(subscription, 100)
+            assert await numbers((await remote.get("mine")).stream_events(), 1) == [1]
+
+
+async def test_one_that_is_left_gives_its_place_back_whatever_the_server_answers(autojump_clock: MockClock) -> None:
+    def refuse(message: Any) -> list[ServerMessage] | None:
+        if isinstance(message, said.Unsubscribe):
+            return [Error(message.id, ErrorView("RuntimeError", "not now"))]
+        return []
+
+    def forget(message: Any) -> list[ServerMessage] | None:
+        return [] if isinstance(message, said.Subscribe) else None
+
+    for script in (forget, refuse):
+        async with scene() as story:
+            run = await story.run()
+            story.server.script = script
+            for _ in range(20):
+                subscription = run.stream_events()
+                await wait_all_tasks_blocked()
+                await subscription.aclose()
+                await wait_all_tasks_blocked()
+            story.server.script = lambda _: None
+            await run.info()
+            assert (await run.result()).result == 0
+            assert len(story.heard(said.Subscribe)) == len(story.heard(said.Unsubscribe)) == 20
+            statistics = story.engine.statistics()
+            assert (statistics["subscriptions"], statistics["requests"], statistics["reconnects"]) == (0, 0, 0)
 
 
 async def test_a_stream_is_read_from_any_place_to_its_end(autojump_clock: MockClock) -> None:

@@ -108,10 +108,11 @@ asking = Workflow("asking", [ask_twice], events=[Note, LoudNote])
 publishing = Workflow("publishing", [publish], events=[Note], collect_history=True)
 collecting = Workflow("collecting", [collect], events=[Item])
 failing = Workflow("failing", [fail])
+recording = Workflow("recording", [fail], collect_history=True)
 sleeping = Workflow("sleeping", [sleep], timeout=50)
 reporting = Workflow("reporting", [report])
 
-ALL = [asking, publishing, collecting, failing, sleeping, reporting]
+ALL = [asking, publishing, collecting, failing, recording, sleeping, reporting]
 
 
 @asynccontextmanager
@@ -154,13 +155,13 @@ async def test_a_run_gives_its_result(engine: Opening, autojump_clock: MockClock
             StopEvent({"published": 3}),
         )
         assert (result.usage_total.total_tokens, result.cost_total_usd) == (7, 0.5)
-        await run.refresh()
         assert run.status is RunStatus.COMPLETED
         assert (run.usage_total.total_tokens, run.cost_total_usd) == (7, 0.5)
         assert run.history
         assert run.workflow.name == "publishing"
         assert run.statistics()["status"] == "completed"
         again = await there.get(run.run_id)
+        assert again.history == run.history
         assert (await again.result()).result == {"published": 3}
 
 
@@ -223,7 +224,6 @@ async def test_a_run_asks_and_is_answered(engine: Opening, autojump_clock: MockC
             await run.respond_to_input(await asked(run, "second?"), object())
         await there.respond_to_input("mine", await asked(run, "second?"), "b")
         assert (await run.result()).result == [(1, {"a"}), "b"]
-        await run.refresh()
         assert run.pending_inputs == ()
         with pytest.raises(RunClosedError):
             await run.respond_to_input("what?", 1)
@@ -245,7 +245,6 @@ async def test_a_run_is_paused_and_goes_on(engine: Opening, autojump_clock: Mock
     async with engine() as there:
         run = await there.start("publishing", 5)
         await run.pause(interrupt=True)
-        await run.refresh()
         assert run.status is RunStatus.PAUSED
         await trio.sleep(10)
         await there.resume(run.run_id)
@@ -261,7 +260,6 @@ async def test_a_run_is_aborted(engine: Opening, autojump_clock: MockClock) -> N
         with pytest.raises(WorkflowAbortedError, match="enough") as caught:
             await run.result()
         assert caught.value.reason == "enough"
-        await run.refresh()
         assert run.status is RunStatus.ABORTED
         await there.abort(run.run_id)
 
@@ -276,6 +274,16 @@ async def test_errors_are_the_same_with_their_attributes(engine: Opening, autoju
         slow = await there.start("sleeping", 1_000)
         with pytest.raises(WorkflowTimeoutError):
             await slow.result()
+        assert [run.status, slow.status] == [RunStatus.FAILED, RunStatus.TIMED_OUT]
+
+
+async def test_the_history_of_what_failed_is_there(engine: Opening, autojump_clock: MockClock) -> None:
+    async with engine() as there:
+        run = await there.start("recording", "why")
+        with pytest.raises(StepFailedError):
+            await run.result()
+        assert [each.kind for each in run.history][-1] == "workflow_failed"
+        assert (await there.get(run.run_id)).history == run.history
 
 
 async def test_what_cannot_be_is_refused(engine: Opening, autojump_clock: MockClock) -> None:
@@ -299,6 +307,43 @@ async def test_what_cannot_be_is_refused(engine: Opening, autojump_clock: MockCl
         await there.delete("mine")
         with pytest.raises(RunNotFoundError):
             await run.info()
+
+
+async def test_what_nobody_can_take_is_refused_alike(engine: Opening, autojump_clock: MockClock) -> None:
+    async with engine() as there:
+        for options in ({"metadata": {1: 2}}, {"metadata": 3}):
+            with pytest.raises(TypeError, match="metadata="):
+                await there.start("sleeping", 1, **options)
+        for name in ("", "\ud800", None):
+            with pytest.raises(ValueError, match="engine has no workflow"):
+                await there.start(name)
+        for labels in ({"": "x"}, {"gpu": ""}):
+            with pytest.raises(ValueError, match="labels must be"):
+                await there.start("sleeping", 1, require=labels)
+        with pytest.raises(EncodeError, match="lone surrogate"):
+            await there.start("sleeping", 1, metadata={"\ud800": 1})
+        with pytest.raises(ValueError, match="limit= is a number of runs and cannot be negative: -1"):
+            await there.runs(limit=-1)
+        for limit in (1.5, "3", True):
+            with pytest.raises(TypeError, match="limit="):
+                await there.runs(limit=limit)
+        with pytest.raises(RunNotFoundError):
+            await there.runs(after="")
+        run = await there.start("asking")
+        assert await there.runs(limit=0) == await there.runs(workflow="") == await there.runs(workflow="\ud800") == []
+        await asked(run)
+        with pytest.raises((UnknownInputRequestError, EncodeError)):
+            await run.respond_to_input("\ud800", 1)
+
+
+async def test_a_reason_may_be_any_text(engine: Opening, autojump_clock: MockClock) -> None:
+    async with engine() as there:
+        for reason in ("x" * 20_000, "half \ud800"):
+            run = await there.start("sleeping", 40)
+            await run.abort(reason)
+            with pytest.raises(WorkflowAbortedError) as caught:
+                await run.result()
+            assert (caught.value.reason or "").startswith(reason[:5])
 
 
 async def test_runs_are_listed(engine: Opening, autojump_clock: MockClock) -> None:
@@ -347,6 +392,23 @@ async def test_many_wait_for_one_run_and_each_gets_its_own_error(engine: Opening
     assert len({id(each) for each in errors}) == 10
 
 
+async def test_a_position_of_a_former_run_is_none_of_its_successor_under_the_id(
+    engine: Opening, autojump_clock: MockClock
+) -> None:
+    async with engine() as there:
+        run = await there.start("publishing", 20, "mine")
+        async with run.stream_events() as subscription:
+            assert len([event async for event in subscription]) > 20
+        await trio.sleep(1)
+        await there.delete("mine")
+        again = await there.start("publishing", 2, "mine")
+        await again.result()
+        assert again.created != run.created
+        assert again.created == (await again.info()).created
+        async with again.stream_events(after=subscription.position) as rest:
+            assert [event async for event in rest] == []  # its numbers began anew
+
+
 async def test_what_is_not_there_yet_is_waited_for(engine: Opening, autojump_clock: MockClock) -> None:
     async with engine() as there:
         run = await there.start("publishing", 3)
@@ -360,3 +422,9 @@ async def test_counters_are_at_hand(engine: Opening, autojump_clock: MockClock) 
     async with engine() as there:
         await there.start("sleeping", 1)
         assert isinstance(there.statistics(), dict)
+
+
+async def test_the_engines_own_counters_are_at_hand_from_afar(autojump_clock: MockClock) -> None:
+    async with open_engine(MemoryStore(), ALL) as engine, remote_engine(engine) as afar:
+        await afar.start("sleeping", 1)
+        assert (await afar.server_statistics())["engine"].keys() == engine.statistics().keys()

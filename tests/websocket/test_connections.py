@@ -7,8 +7,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from blazen_trio.websocket import WebsocketLimits
-from blazen_trio.websocket.server import Connection, frame
+from blazen_trio.websocket.server import Connection, access, frame
 from blazen_trio.websocket.server.connection import SessionLike
+from tests.websocket.castle import open_castle
 from tests.websocket.clients import (
     CLOSE,
     PING,
@@ -31,6 +32,19 @@ async def test_a_message_goes_to_the_session_and_an_answer_comes_back(autojump_c
         client = await house.guest()
         await client.say(masked(TEXT, "grüße".encode()))
         assert await client.frame() == (TEXT, "grüße".encode())
+
+
+@pytest.mark.parametrize("offered", ["blazen.v1", "blazen.v2", "blazen.v1, blazen.v2"])
+async def test_the_version_that_was_agreed_on_is_spoken(autojump_clock, monkeypatch, offered):
+    monkeypatch.setattr(access, "VERSIONS", ("blazen.v2", "blazen.v1"))
+    async with open_castle() as castle:
+        client = castle.stranger()
+        await client.say(request(Sec_WebSocket_Protocol=offered))
+        status, head = await client.answer()
+        best = offered.split(", ")[-1]
+        assert status == 101
+        assert f"sec-websocket-protocol: {best}" in head.lower()
+        assert f'"version":"{best}"' in (await client.frame())[1].decode()
 
 
 async def test_a_message_in_fragments_is_one_message(autojump_clock):

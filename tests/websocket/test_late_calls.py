@@ -137,7 +137,7 @@ async def test_who_may_not_abort_keeps_no_call_from_beginning(autojump_clock: Mo
         serving(engine, lambda access: access.verb == "call") as server,
         connected(server) as client,
     ):
-        assert await abort(client) == "ProtocolError"
+        assert await abort(client) == "RunNotFoundError"
         await client.answer(await call(client))
         assert work.begun == {"x": 1}
 

@@ -158,7 +158,7 @@ async def test_what_is_too_big_fails_and_takes_no_place() -> None:
     big = books.ask(Get, run_id="x" * BYTES)
     small = books.ask(Get)
     assert books.said() == [("get", small.id)]
-    with pytest.raises(ProtocolError, match="the server takes 1000"):
+    with pytest.raises(ProtocolError, match="the server takes at most 1000"):
         await big.outcome()
 
 

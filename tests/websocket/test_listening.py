@@ -17,7 +17,9 @@ from trio_websocket import open_websocket
 from blazen_trio.websocket import WebsocketLimits, WebsocketServer, open_websocket_server
 from blazen_trio.websocket.server import Connection, SessionLike, frame
 from blazen_trio.websocket.server.listening import PatientListener, open_reception
-from tests.websocket.clients import CLOSE, PING, TEXT, Client, Echo, Idle, doorkeeper, is_alive, masked, request
+from blazen_trio.websocket.server.server import ServerOptions
+from tests.websocket.castle import open_castle
+from tests.websocket.clients import CLOSE, PING, TEXT, Client, Echo, Idle, alone, doorkeeper, is_alive, masked, request
 
 PEM = Path(__file__).with_name("localhost.pem")
 ANY: Any = None
@@ -27,7 +29,7 @@ ANY: Any = None
 async def open_server(
     session=Echo, host: str | None = "127.0.0.1", ssl_context: ssl.SSLContext | None = None, **limits: Any
 ) -> AsyncGenerator[WebsocketServer, None]:
-    server = WebsocketServer(ANY, doorkeeper(), session, limits=WebsocketLimits(**limits))
+    server = WebsocketServer(ANY, doorkeeper(), alone(session), ServerOptions(limits=WebsocketLimits(**limits)))
     async with open_reception(server, host, 0, ssl_context):
         yield server
 
@@ -67,15 +69,13 @@ async def settle(server: WebsocketServer, streams: int = 0) -> None:
 @pytest.mark.parametrize("host", [None, "0.0.0.0", "::", "192.0.2.1", "example.com", ""])  # noqa: S104 - the subject
 async def test_strangers_are_not_let_in_by_mistake(host):
     with pytest.raises(ValueError, match="give it a token= or authorize="):
-        async with open_websocket_server(ANY, host, 0):
-            pass
+        open_websocket_server(ANY, host, 0)
 
 
 @pytest.mark.parametrize("options", [{"token": ""}, {"token": "a b"}, {"origins": "http://a"}, {"hosts": ["a:1"]}])
 async def test_bad_options_are_refused_at_once(options):
     with pytest.raises(ValueError, match=next(iter(options))):
-        async with open_websocket_server(ANY, port=0, **options):
-            pass
+        open_websocket_server(ANY, port=0, **options)
 
 
 @pytest.mark.parametrize(
@@ -322,3 +322,13 @@ async def test_a_session_that_begins_something_at_the_end_holds_nobody(autojump_
         await guest(server)
         begun = trio.current_time()
     assert trio.current_time() - begun < 3
+
+
+async def test_a_server_whose_clients_say_goodbye_is_closed_at_that_moment(autojump_clock):
+    async with open_castle() as castle:
+        guests = [await castle.guest() for _ in range(3)]
+        left_at = trio.current_time()
+        castle.server.close_all()
+        await castle.server.wait_empty()
+        assert trio.current_time() == left_at
+        assert [await each.closed() for each in guests] == [1001] * 3

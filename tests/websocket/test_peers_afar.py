@@ -173,7 +173,7 @@ async def test_a_peer_that_refuses(autojump_clock: MockClock) -> None:
 async def test_a_call_that_was_not_allowed_holds_nobody_who_asks_for_its_run(autojump_clock: MockClock) -> None:
     with trio.fail_after(60):
         async with two(crashing(), authorize=lambda access: access.verb != "call") as (remote, _, _):
-            with pytest.raises(PeerError, match="not allowed"):
+            with pytest.raises(PeerError, match="authorize= refused 'call'"):
                 await crashing().run_remote(None, remote, call_id="x")
             with pytest.raises(WorkflowError, match="'x'"):
                 await remote.get("x")
@@ -262,8 +262,21 @@ async def test_a_lost_peer_is_noticed_in_bounded_time(autojump_clock: MockClock)
                 nursery.start_soon(lose, loss, there, lines)
                 with pytest.raises(PeerError, match="no connection for 10 s") as caught:
                     await workflow.run_remote({"number": 4}, remote, call_id="x")
-            assert caught.value.run_id in ("x", None)
+            assert caught.value.run_id == "x"
             assert trio.current_time() - begun_at < 3 + 40 + PATIENCE_S + 10
+
+
+async def test_a_call_under_an_id_that_nobody_chose_can_be_made_again(autojump_clock: MockClock) -> None:
+    work = Work()
+    workflow = doubling(work, seconds=100)
+    async with two(workflow) as (remote, there, lines), trio.open_nursery() as nursery:
+        nursery.start_soon(lose, "silent", there, lines)
+        with pytest.raises(PeerError, match="no connection for 10 s") as caught:
+            await workflow.run_remote({"number": 4}, remote)
+        there.is_reachable = True
+        result = await workflow.run_remote({"number": 4}, remote, call_id=caught.value.run_id)
+        assert (result.run_id, result.result) == (caught.value.run_id, {"number": 8})
+    assert sum(work.begun.values()) == 1
 
 
 async def lose(how: str, there: Exchange, lines: list[Line]) -> None:

@@ -249,13 +249,26 @@ def test_the_asyncapi_document_in_the_docs_is_that_of_the_code():
 
 def test_the_asyncapi_document_has_every_message_and_each_request_an_answer():
     spec = document()
-    assert spec["components"]["messages"].keys() == {verb(each) for each in (*FROM_CLIENT, *FROM_SERVER)}
+    answers = {f"{verb(each)}.ok" for each in REQUESTS}
+    assert spec["components"]["messages"].keys() == {*answers, *(verb(each) for each in (*FROM_CLIENT, *FROM_SERVER))}
     for each in REQUESTS:
-        assert [m["$ref"].rpartition("/")[2] for m in spec["operations"][verb(each)]["reply"]["messages"]] == [
-            "ok",
-            "error",
-        ]
+        reply = spec["operations"][verb(each)]["reply"]["messages"]
+        assert [m["$ref"].rpartition("/")[2] for m in reply] == [f"{verb(each)}.ok", "error"]
     assert all(_resolves(spec, reference) for reference in _references(spec))
+
+
+def test_the_asyncapi_document_says_what_each_answer_holds():
+    spec = document()
+    values = {
+        name.removesuffix(".ok"): each["payload"]["allOf"][1]["properties"]["value"]
+        for name, each in spec["components"]["messages"].items()
+        if name.endswith(".ok")
+    }
+    assert values["get"] == {"$ref": "#/components/schemas/RunView"}
+    assert values["runs"]["items"] == {"$ref": "#/components/schemas/InfoView"}
+    assert values["delete"] == values["subscribe"] == {"type": "null"}
+    views = ("InfoView", "ResultView", "RefView", "HistoryView", "WorkflowView", "NodeView", "EdgeView", "RefDataView")
+    assert all(each in spec["components"]["schemas"] for each in views)
 
 
 def _references(node: Any) -> Any:

@@ -18,7 +18,7 @@ from trio.lowlevel import current_statistics
 from blazen_trio import Context, Engine, Event, StartEvent, StopEvent, StreamGap, Workflow, open_engine, step
 from blazen_trio.stores import MemoryStore
 from blazen_trio.websocket import RemoteEngine, WebsocketLimits, WebsocketServer, open_websocket_server
-from blazen_trio.websocket.client.opening import dialled
+from tests.websocket.dialled import dialled
 
 CLIENTS = 200
 RUNS = 5

@@ -76,7 +76,7 @@ def pages_on(peer: RemoteEngine, *more: Any) -> Workflow:
 async def test_a_caller_is_told_at_once_what_is_too_big(autojump_clock: MockClock) -> None:
     async with a_peer() as peer:
         assert (await measuring.run_remote("x" * 1_000, peer)).result == 1_000
-        with pytest.raises(EncodeError, match=f"the server takes {BYTES_MAX}"):
+        with pytest.raises(EncodeError, match=f"the server takes at most {BYTES_MAX}"):
             await measuring.run_remote("x" * BYTES_MAX, peer)
         with pytest.raises(EncodeError, match="the server takes"):
             await measuring.run_remote("x", peer, metadata={"big": "x" * BYTES_MAX})

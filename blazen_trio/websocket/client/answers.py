@@ -55,6 +55,11 @@ def run_in(value: object) -> RunView:
     return _read(value, RunView)
 
 
+def look_in(value: object) -> RunView | None:
+    """An answer that is a run, if it could be looked at."""
+    return None if value is None else run_in(value)
+
+
 def result_in(value: object) -> ResultView:
     """An answer that is a result."""
     return _read(value, ResultView)

@@ -5,7 +5,8 @@ Rules of this file:
 * The link does what it is told: it sends ``next_text`` while there is one, and gives everything that comes to ``take``.
 * A request is the ``ledger``'s, a subscription the ``readers``'; an id is never that of both.
 * An answer that nobody asked for, or text that is no message, is a violation: then nobody knows which answers will
-  never come, so all that is under way fails with a ``ProtocolError``.
+  never come, so all that is under way fails with a ``ProtocolError``. Of a message that is too big that is known: one
+  fails, and the others go on with the next connection.
 * After ``give_up`` there will be no connection any more, and whoever wants something is told so.
 """
 
@@ -14,8 +15,10 @@ from collections.abc import Callable, Iterator
 import trio
 
 from blazen_trio.core.errors import PeerError, ProtocolError
+from blazen_trio.websocket.client.beginnings import Addressee
 from blazen_trio.websocket.client.feeds import Feed
 from blazen_trio.websocket.client.ledger import Ledger
+from blazen_trio.websocket.client.own_error import own_error
 from blazen_trio.websocket.client.patience import Patience, Waiter
 from blazen_trio.websocket.client.places import Places
 from blazen_trio.websocket.client.readers import Readers
@@ -66,9 +69,9 @@ class Desk:
         """Say a request, now or when there is a connection; gives the one that stands for it. Then ``leave`` it.
 
         Raises:
-            PeerError: the server does not want this client, or the client was closed.
+            PeerError: the client was closed.
         """
-        self._check()
+        self._check(asked.request.subject)
         return self._ledger.ask(asked)
 
     def leave(self, asked: Asked) -> None:
@@ -77,7 +80,7 @@ class Desk:
 
     def open(self, feed: Feed) -> None:
         """Subscribe, now or when there is a connection; raises as ``ask`` does."""
-        self._check()
+        self._check(feed.run_id)
         self._readers.open(feed)
 
     def close(self, feed: Feed) -> None:
@@ -88,9 +91,9 @@ class Desk:
         """Something of a subscription was taken."""
         self._readers.note_moved(feed)
 
-    def _check(self) -> None:
+    def _check(self, run_id: str | None) -> None:
         if self.failure is not None:
-            raise PeerError(self.peer, self.failure.problem)
+            raise own_error(self.failure, run_id)
 
     # --- For the connection -------------------------------------------------------------------------------------------
 
@@ -136,6 +139,15 @@ class Desk:
         self._ledger.fail(error)
         self._readers.fail(error)
 
+    def refuse(self, error: ProtocolError, addressee: Addressee | None) -> None:
+        """What the server said cannot be taken: it ends whom it was for or, if that is not known, all."""
+        if addressee is None:
+            self.fail(error)
+        elif addressee.is_subscription:
+            self._readers.end(addressee.number, error)
+        else:
+            self._ledger.end(addressee.number, error)
+
     def give_up(self, problem: str) -> None:
         """There will be no connection any more."""
         if self.failure is None:
@@ -157,7 +169,8 @@ class Desk:
         match message:
             case Ok(id=request_id, value=value):
                 self._answered(request_id, value)
-            case Error(id=int(request_id), error=error):
+            case Error(id=int(request_id), error=error, run=view):
+                self._take_run(view)
                 self._refused(request_id, read_error(error))
             case Error(error=error):
                 raise ViolationError(f"the server could not read what this client said: {read_error(error)}")
@@ -178,21 +191,25 @@ class Desk:
     def _answered(self, request_id: int, value: object) -> None:
         if self._readers.confirmed(request_id) is not None:
             return
-        asked = self._ledger.answered(request_id)
-        if isinstance(asked.request, Unsubscribe):
-            self._readers.left(asked.request.subscription)
-        asked.answer(value)
+        self._over(request_id).answer(value)
 
     def _refused(self, request_id: int, error: Exception) -> None:
         feed = self._readers.confirmed(request_id)
         if feed is None:
-            self._ledger.answered(request_id).fail(error)
+            self._over(request_id).fail(error)
         else:
             self._readers.refused(feed, error)
 
-    def _take_run(self, view: RunView) -> None:
+    def _over(self, request_id: int) -> Asked:
+        asked = self._ledger.answered(request_id)
+        if isinstance(asked.request, Unsubscribe):
+            self._readers.left(asked.request)
+        return asked
+
+    def _take_run(self, view: RunView | None) -> None:
         try:
-            self.on_run(view)
+            if view is not None:
+                self.on_run(view)
         except ProtocolError as error:
             raise ViolationError(error.problem) from None
 

@@ -25,7 +25,7 @@ from blazen_trio.websocket.client.violations import ViolationError
 from blazen_trio.websocket.protocol import Request, encode
 from blazen_trio.websocket.protocol.messages import Cancel, Result
 
-UNKNOWN: Final = "the connection was lost before the answer came; it is not known whether it was done"
+UNKNOWN: Final = "the connection was lost before the answer came, so nobody knows whether it was done; look at the run"
 
 
 class TooBigError(ProtocolError):
@@ -155,7 +155,10 @@ class Ledger:
         assert self._bytes_max is not None
         if len(asked.text) <= self._bytes_max:
             return True
-        problem = f"a request of {len(asked.text)} bytes; the server takes {self._bytes_max} (WebsocketLimits)"
+        problem = (
+            f"the request has {len(asked.text)} bytes, and the server takes at most {self._bytes_max}; "
+            "send less, or raise message_bytes= of its WebsocketLimits"
+        )
         self._end(asked, TooBigError(problem))
         return False
 
@@ -166,7 +169,12 @@ class Ledger:
             is_unknown = asked.is_sent and not asked.is_repeatable
             asked.is_sent = False
             if is_unknown or not asked.waiting:
-                self._end(asked, PeerError(self._peer, UNKNOWN, run_id=getattr(asked.request, "run_id", None)))
+                self._end(asked, PeerError(self._peer, UNKNOWN))
+
+    def end(self, request_id: int, error: Exception) -> None:
+        """One request ends with this error, though its answer is never read."""
+        if request_id in self._asked:
+            self._end(self._asked[request_id], error)
 
     def fail(self, error: Exception) -> None:
         """All that is under way ends with this error."""
@@ -186,7 +194,7 @@ class Ledger:
         """The answer to this request came; raises ``ViolationError`` if nobody asked for it."""
         asked = self._asked.get(request_id)
         if asked is None or not asked.is_sent:
-            raise ViolationError(f"an answer to request {request_id}, which nobody asked")
+            raise ViolationError(f"the server answered request {request_id}, which nobody made")
         self._drop(asked)
         self._places.free()
         return asked

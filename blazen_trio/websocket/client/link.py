@@ -4,7 +4,8 @@ Rules of this file:
 
 * The first connection must succeed, or the client does not open. Later ones are tried for ever, with pauses.
 * A connection is over when any of its tasks says so: the reader, the writer, or the one that listens for silence.
-* A server that closes with 1008 or 1002 does not want this client: then nothing is tried any more.
+* No close code is final: the next connection may mend what 1008 or 1002 says, as when a server has counted too many
+  faults. If it does not, who waits loses patience, and is told the code and the reason.
 """
 
 from typing import Any, Final
@@ -39,6 +40,7 @@ class Link:
         self._round_trip_s: float | None = None
         self.desk: Desk = desk
         self.node_id: str = ""
+        self.version: str = ""
 
     # --- For those who want something ---------------------------------------------------------------------------------
 
@@ -62,7 +64,7 @@ class Link:
     # --- Connections --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Connect and speak, until the client is closed or the server does not want it."""
+        """Connect and speak, until the client is closed."""
         lost = await self._connect()
         if not self._connections:
             self._first_problem = lost
@@ -95,7 +97,7 @@ class Link:
         return lost
 
     async def _speak(self, wire: Wire) -> None:
-        self._wire, self.node_id = wire, wire.welcome.node_id
+        self._wire, self.node_id, self.version = wire, wire.welcome.node_id, wire.version
         self._connections += 1
         self.desk.connected(wire.welcome.limits)
         self._opened.set()
@@ -135,9 +137,7 @@ class Link:
             self._bytes_out += wire.tap.bytes_out
             self._round_trip_s = self._last_round_trip_s(wire)
         if lost.is_violation:
-            self.desk.fail(ProtocolError(lost.problem))
-        if lost.is_final:
-            self.desk.give_up(lost.problem)
+            self.desk.refuse(ProtocolError(lost.problem), lost.addressee)
         self.desk.lost(lost.problem)
 
     async def close(self) -> None:

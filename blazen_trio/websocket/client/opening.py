@@ -7,11 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 import attrs
-import trio
 
-from blazen_trio.groups import alone
+from blazen_trio.groups import open_users_nursery
+from blazen_trio.websocket.client.client import Client
 from blazen_trio.websocket.client.desk import Desk
-from blazen_trio.websocket.client.dialling import Address, Dial, dialer
+from blazen_trio.websocket.client.dialling import Address, dialer
 from blazen_trio.websocket.client.engine import RemoteEngine
 from blazen_trio.websocket.client.feeds import WINDOW
 from blazen_trio.websocket.client.knowledge import Knowledge
@@ -51,7 +51,8 @@ def open_websocket_client(
             and a result of another class is an ``EventDecodeError``.
         patience: seconds for which whoever wants something waits for a connection; then it is a ``PeerError``.
         window: events of one subscription that may be queued here while nobody takes them.
-        message_bytes: so big may a message of the server be.
+        message_bytes: so big may a message of the server be. A bigger one ends whom it was for with ``ProtocolError``;
+            the connection is made anew, and all else goes on.
 
     Raises:
         PeerError: there is no connection; it says why and what to do.
@@ -76,40 +77,22 @@ class Options:
     knowledge: Knowledge
 
 
-def dialled(
-    dial: Dial,
-    *,
-    token: str | None = None,
-    workflows: Iterable[Workflow] = (),
-    patience: float = PATIENCE_S,
-    window: int = WINDOW,
-    message_bytes: int = MESSAGE_BYTES,
-    url: str = "ws://server",
-) -> AbstractAsyncContextManager[RemoteEngine]:
-    """A client over streams of any kind, for tests: what ``dial`` gives."""
-    options = Options(url, patience, window, Knowledge(workflows))
-    return connected(options, Hello(dial, Address.of(url), token, message_bytes))
-
-
 @asynccontextmanager
 async def connected(options: Options, hello: Hello) -> AsyncGenerator[RemoteEngine, None]:
     """The client's block: everything that it starts lives in here."""
     desk = Desk(options.url, options.patience)
-    engine = RemoteEngine(options.url, Link(hello, desk), options.knowledge, options.window)
-    desk.on_run = engine.note_view
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(engine.link.run)
-            await engine.link.wait_open()
-            nursery.start_soon(desk.lose_patience)
-            try:
-                yield engine
-            finally:
-                await engine.link.close()  # noqa: ASYNC102 - it shields what must be done, with a deadline
-                nursery.cancel_scope.cancel()
-    except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
-        lone = alone(error)
-        raise lone from lone.__cause__  # noqa: ASYNC104 - what was raised in the nursery, without its group
+    link = Link(hello, desk)
+    client = Client(options.url, link, options.knowledge, options.window)
+    desk.on_run = client.note_view
+    async with open_users_nursery() as nursery:
+        nursery.start_soon(link.run)
+        await link.wait_open()
+        nursery.start_soon(desk.lose_patience)
+        try:
+            yield RemoteEngine(client)
+        finally:
+            await link.close()  # noqa: ASYNC102 - it shields what must be done, with a deadline
+            nursery.cancel_scope.cancel()
 
 
 # --- Arguments --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ Rules of this file:
 * A subscription is asked for again on each connection, by the same id, behind the last event that came; one whose
   queue is still full only when there is room in it.
 * ``received`` is said before anything else is asked for: that lets the server go on.
-* One that was left is known until the server has answered the goodbye: until then its events are no violation.
+* One that is opened behind a goodbye is asked for when that is answered: the server may have as many as it takes.
+* One that was left is known until the server has answered the goodbye: until then its events are no violation. Then
+  its place is free, whether the server has answered the request for it or not.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,6 +38,7 @@ class Readers:
         self._feeds: dict[int, Feed] = {}
         self._moved: dict[Feed, None] = {}
         self._unopened: dict[Feed, None] = {}
+        self._goodbyes: dict[int, None] = {}  # those that were not answered yet, by their ids, which rise
         self._window_max = 1
 
     # --- For those who read -------------------------------------------------------------------------------------------
@@ -66,7 +69,9 @@ class Readers:
             self._feeds.pop(feed.id, None)
         if feed.id in self._feeds and not feed.is_left:
             feed.is_left = True
-            self._ledger.say(Unsubscribe(id=self._ledger.new_id(), subscription=feed.id))
+            goodbye = Unsubscribe(id=self._ledger.new_id(), subscription=feed.id)
+            self._goodbyes[goodbye.id] = None
+            self._ledger.say(goodbye)
 
     # --- For the connection -------------------------------------------------------------------------------------------
 
@@ -89,20 +94,30 @@ class Readers:
         return None
 
     def _next_subscribe(self) -> bytes | None:
-        while self._unopened and self._places.has_room:
-            feed = next(iter(self._unopened))
+        while self._places.has_room and (feed := self._first_unopened()) is not None:
             del self._unopened[feed]
             if feed.wants_subscription:
                 self._places.take()
                 return encode(feed.subscribe(self._window_max))
         return None
 
+    def _first_unopened(self) -> Feed | None:
+        goodbye = next(iter(self._goodbyes), None)
+        return next((each for each in self._unopened if goodbye is None or each.id < goodbye), None)
+
     def lost(self) -> None:
         """The connection is gone, or could not be made."""
+        self._goodbyes.clear()
         for feed in list(self._feeds.values()):
             feed.lose()
             if feed.is_left:
                 del self._feeds[feed.id]
+
+    def end(self, subscription: int, error: Exception) -> None:
+        """One ends with this error, though not all that came for it was read."""
+        feed = self._feeds.pop(subscription, None)
+        if feed is not None:
+            feed.end(error)
 
     def fail(self, error: Exception) -> None:
         """All end with this error."""
@@ -118,7 +133,7 @@ class Readers:
         if feed is None:
             return None
         if not feed.is_subscribed or feed.is_confirmed:
-            raise ViolationError(f"an answer to request {request_id}, which has no need of one")
+            raise ViolationError(f"the server answered request {request_id}, which it had answered or was not asked")
         feed.is_confirmed = True
         self._places.free()
         return feed
@@ -128,9 +143,12 @@ class Readers:
         del self._feeds[feed.id]
         feed.end(error)
 
-    def left(self, subscription: int) -> None:
-        """The goodbye was answered: nothing more of it comes."""
-        self._feeds.pop(subscription, None)
+    def left(self, goodbye: Unsubscribe) -> None:
+        """The goodbye was answered: nothing more of it comes, also no answer to the request for it."""
+        self._goodbyes.pop(goodbye.id, None)
+        feed = self._feeds.pop(goodbye.subscription, None)
+        if feed is not None and feed.is_subscribed and not feed.is_confirmed:
+            self._places.free()
 
     def take(self, message: Events) -> None:
         """Events came; raises ``ViolationError``."""
@@ -145,14 +163,14 @@ class Readers:
         """A subscription is over; raises ``ViolationError``."""
         feed = self._feed(subscription)
         if not feed.is_confirmed:
-            raise ViolationError(f"the end of subscription {feed.id}, which was not answered yet")
+            raise ViolationError(f"the server ended subscription {feed.id} before it confirmed it")
         del self._feeds[feed.id]
         feed.end(error)
 
     def _feed(self, subscription: int) -> Feed:
         feed = self._feeds.get(subscription)
         if feed is None or not feed.is_subscribed:
-            raise ViolationError(f"items of subscription {subscription}, which there is not")
+            raise ViolationError(f"the server sent items of subscription {subscription}, which does not exist")
         return feed
 
     # --- What it holds ------------------------------------------------------------------------------------------------

@@ -1,16 +1,17 @@
 """One request until its answer, over all connections."""
 
-import copy
-
 import attrs
 import trio
 
+from blazen_trio.core.errors import EncodeError
+from blazen_trio.websocket.client.own_error import own_error
 from blazen_trio.websocket.protocol import Request, encode
+from blazen_trio.websocket.protocol.messages import verb
 
 
 @attrs.define(eq=False)
 class Asked:
-    """A request, and what came of it: a value or an error, once.
+    """A request, and what came of it: a value or an error, once. One that no message can have is an ``EncodeError``.
 
     Attributes:
         request: it.
@@ -33,7 +34,10 @@ class Asked:
     _error: Exception | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.text = encode(self.request)
+        try:
+            self.text = encode(self.request)
+        except UnicodeEncodeError:
+            raise EncodeError("str", f"a {verb(self.request)!r} request", "a text has a lone surrogate") from None
 
     @property
     def id(self) -> int:
@@ -56,5 +60,5 @@ class Asked:
         """Wait for the answer and give it; a checkpoint. Each who waits gets an error of its own."""
         await self._over.wait()
         if self._error is not None:
-            raise copy.copy(self._error)
+            raise own_error(self._error, self.request.subject)
         return self._value

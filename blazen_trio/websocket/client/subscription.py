@@ -1,7 +1,6 @@
 """The stream of a run, one event after another, however often the connection is lost in between."""
 
 import contextlib
-import copy
 import weakref
 from time import perf_counter
 
@@ -10,10 +9,11 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from blazen_trio.core.events import Event
 from blazen_trio.core.publication import StreamItem
-from blazen_trio.stream import READER_SLICE_S
+from blazen_trio.stream import READER_SLICE_S, SubscriptionStatistics
 from blazen_trio.websocket.client.desk import Desk
 from blazen_trio.websocket.client.feeds import Feed
 from blazen_trio.websocket.client.knowledge import Knowledge
+from blazen_trio.websocket.client.own_error import own_error
 from blazen_trio.websocket.protocol.views import ItemView
 
 
@@ -28,7 +28,7 @@ class RemoteSubscription(trio.abc.ReceiveChannel[Event]):
 
     * the error that the server answered, such as ``RunNotFoundError``;
     * ``PeerError`` when it waited longer than the client's ``patience`` without a connection: the subscription is whole
-      and can be received from again; and when there will be no connection any more;
+      and can be received from again; and when the client was closed;
     * ``ProtocolError`` when the server left something out, or told it twice;
     * ``EventDecodeError`` for one event that does not fit its class; the next ``receive`` goes on behind it.
     """
@@ -85,11 +85,17 @@ class RemoteSubscription(trio.abc.ReceiveChannel[Event]):
             if item is not None:
                 return item
             if feed.error is not None:
-                raise copy.copy(feed.error)
+                raise own_error(feed.error, feed.run_id)
             if feed.is_over:
                 raise trio.EndOfChannel
             await feed.wait()
             self._yield_at = perf_counter() + READER_SLICE_S
+
+    def statistics(self) -> SubscriptionStatistics:
+        """The position, and how far it is behind what has come from the server."""
+        feed = self._feed
+        behind = feed.received - feed.position
+        return SubscriptionStatistics(feed.position, behind, feed.missed, lossless=False, closed=feed.is_closed)
 
     def envelopes(self) -> "RemoteEnvelopes":
         """A view of this subscription that gives each event as a ``StreamItem``."""
@@ -114,6 +120,10 @@ class RemoteEnvelopes(trio.abc.ReceiveChannel[StreamItem]):
     async def receive(self) -> StreamItem:
         """The next event in its envelope; a checkpoint."""
         return await self._subscription.receive_item()
+
+    def statistics(self) -> SubscriptionStatistics:
+        """The statistics of the subscription."""
+        return self._subscription.statistics()
 
     async def aclose(self) -> None:
         """Close the subscription, and pass a checkpoint."""

@@ -5,13 +5,15 @@ Rules of this file:
 * A send that takes too long, or is cancelled half-way, leaves half a frame: the stream is broken from then on, and
   closed, so that its reader hears of it.
 * ``heard_at`` is when anything came, pongs too: a connection on which nothing comes is asked, and then given up.
-* Of the beginning some bytes are kept: what a server that refuses says stands there.
+* Of the beginning some bytes are kept: what a server that refuses says stands there. So it is with each message.
 """
 
 import re
 from typing import Final
 
 import trio
+
+from blazen_trio.websocket.client.beginnings import Beginnings
 
 SEND_S: Final = 5.0
 """So long may it take to send ``SEND_UNIT`` bytes; a peer that takes none in this time is dead, or far too slow."""
@@ -29,13 +31,14 @@ _TEXT_CHARS_MAX: Final = 300
 
 
 class Tap(trio.abc.Stream):
-    """A stream, watched. ``ended`` is set when nothing more can come."""
+    """A stream, watched. ``ended`` is set when nothing more can come; ``beginnings`` are those of messages."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, message_bytes: int) -> None:
         self._stream = stream
         self._is_broken = False
         self._head = b""
         self.ended: trio.Event = trio.Event()
+        self.beginnings: Beginnings = Beginnings(message_bytes)
         self.heard_at: float = trio.current_time()
         self.has_said_goodbye: bool = False
         self.bytes_in: int = 0
@@ -66,6 +69,7 @@ class Tap(trio.abc.Stream):
         self.bytes_in += len(data)
         if len(self._head) < HEAD_BYTES:
             self._head += data[: HEAD_BYTES - len(self._head)]
+        self.beginnings.feed(data)
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:

@@ -19,9 +19,10 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 from wsproto.frame_protocol import CloseReason
 
 from blazen_trio.groups import alone
+from blazen_trio.websocket.client.beginnings import Addressee
 from blazen_trio.websocket.client.dialling import Address, Dial, DialError
 from blazen_trio.websocket.client.tap import Tap
-from blazen_trio.websocket.protocol import VERSION, VERSIONS, Fault, read_from_server
+from blazen_trio.websocket.protocol import VERSIONS, Fault, read_from_server
 from blazen_trio.websocket.protocol.messages import ServerMessage, Welcome
 
 CONNECT_S: Final = 5.0
@@ -47,11 +48,13 @@ _SWITCHED: Final = 101
 _RECEIVE_BYTES: Final = 65_536
 _QUEUE_MESSAGES: Final = 16
 
+_SPOKEN: Final = " or ".join(VERSIONS)
+
 _ADVICE: Final = {
-    400: "does it speak blazen.v1?",
+    400: f"does it speak {_SPOKEN}?",
     401: "the token is missing or wrong; pass token=",
     403: "this client is not allowed there",
-    421: "the server does not know itself by this host name; see hosts= of open_websocket_server",
+    421: "this host name is not in its hosts=, see open_websocket_server",
     426: "is this the port of a websocket?",
     503: "it has too many connections",
 }
@@ -62,15 +65,21 @@ class LostError(Exception):
 
     Attributes:
         problem: why, and what to do.
-        is_final: whether the server does not want this client any more.
-        is_violation: whether the server said what no server of ours says.
+        is_violation: whether the server said what cannot be taken.
+        addressee: whom that was for, if it is known: the others need not fail with it.
     """
 
-    def __init__(self, problem: str, *, is_final: bool = False, is_violation: bool = False) -> None:
+    def __init__(
+        self,
+        problem: str,
+        *,
+        is_violation: bool = False,
+        addressee: Addressee | None = None,
+    ) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.is_final = is_final
         self.is_violation = is_violation
+        self.addressee = addressee
 
 
 @attrs.frozen
@@ -89,13 +98,14 @@ class Hello:
 
 
 class Wire:
-    """A websocket to a server that has said ``welcome``. All methods raise ``LostError``."""
+    """A websocket to a server, in the ``version`` that it chose. All methods raise ``LostError``."""
 
     def __init__(self, socket: WebSocketConnection, tap: Tap, message_bytes: int) -> None:
         self._socket = socket
         self._bytes_max = message_bytes
         self._is_closing = False
         self.tap: Tap = tap
+        self.version: str = socket.subprotocol or ""
         self.welcome: Welcome
         self.round_trip_s: float | None = None
 
@@ -105,7 +115,7 @@ class Wire:
             text = await self._socket.get_message()
         except ConnectionClosed:
             if self._is_closing:  # from here: trio-websocket's reader must live until the server says goodbye, too
-                await trio.sleep_forever()  # noqa: ASYNC120 - until it is cancelled
+                await trio.sleep(CLOSE_S)  # noqa: ASYNC120 - who is cancelled is leaving anyway
             raise self._lost() from None
         if isinstance(text, bytes):
             return Fault("a binary message")
@@ -116,7 +126,7 @@ class Wire:
         try:
             await self._socket.send_message(text.decode())
         except ConnectionClosed:
-            await trio.sleep_forever()  # ``receive`` knows why, and ends this connection
+            raise await self._lost_soon() from None
 
     async def keep_alive(self) -> None:
         """Ask a silent server whether it is there, for ever."""
@@ -136,7 +146,7 @@ class Wire:
         try:
             await self._socket.ping()
         except ConnectionClosed:
-            await trio.sleep_forever()  # as in ``send``
+            raise await self._lost_soon() from None
 
     async def close(self, code: int = CloseReason.NORMAL_CLOSURE) -> None:
         """Say that this is over, and wait a little for the server to do the same; a checkpoint.
@@ -148,17 +158,22 @@ class Wire:
         with trio.move_on_after(HURRY_S if is_hurried else CLOSE_S, shield=True):
             await self._socket.aclose(code)
 
+    async def _lost_soon(self) -> LostError:
+        """Why it is over, for one who does not read: that is known when trio-websocket has answered a goodbye."""
+        await trio.sleep(CLOSE_S)
+        return self._lost()
+
     def _lost(self) -> LostError:
         closed = self._socket.closed
         if closed is None or closed.code in _BROKEN:
             return LostError("the connection broke")
-        if closed.code == CloseReason.MESSAGE_TOO_BIG:
-            return LostError(f"{closed.reason or 'a message is too big'} (see message_bytes=)", is_violation=True)
+        if closed.code == CloseReason.MESSAGE_TOO_BIG and self.tap.beginnings.too_big is not None:
+            problem = f"a message is bigger than message_bytes={self._bytes_max} of open_websocket_client"
+            return LostError(problem, is_violation=True, addressee=self.tap.beginnings.addressee())
         reason = f": {closed.reason}" if closed.reason else ""
         if not self.tap.has_said_goodbye:  # the answer to a real close; wsproto tells of bad frames in the same way
-            return LostError(f"the server sent what is no frame{reason}", is_violation=True)
-        problem = f"the server closed the connection with code {closed.code}{reason}"
-        return LostError(problem, is_final=closed.code in (CloseReason.PROTOCOL_ERROR, CloseReason.POLICY_VIOLATION))
+            return LostError(f"the server sent bytes that are no websocket frame{reason}", is_violation=True)
+        return LostError(f"the server closed the connection with code {closed.code}{reason}")
 
 
 # --- The handshake ----------------------------------------------------------------------------------------------------
@@ -182,7 +197,7 @@ async def open_wire(hello: Hello) -> AsyncGenerator[Wire, None]:
 async def _dialled(hello: Hello, deadline: float) -> Tap:
     with trio.CancelScope(deadline=deadline):
         try:
-            return Tap(await hello.dial())
+            return Tap(await hello.dial(), hello.message_bytes)
         except (DialError, OSError) as error:
             raise LostError(str(error)) from error
     raise LostError(f"no connection within {CONNECT_S:g} s; does the server run, and is this its address?")
@@ -192,7 +207,7 @@ async def _greeted(nursery: trio.Nursery, tap: Tap, hello: Hello, deadline: floa
     with trio.CancelScope(deadline=deadline):
         socket: WebSocketConnection = await nursery.start(_hold_socket, tap, hello)
         if socket.subprotocol not in VERSIONS:
-            raise LostError(f"it does not speak {VERSION}; is it a server of blazen_trio, in a version that fits?")
+            raise LostError(f"it does not speak {_SPOKEN}; is it a server of blazen_trio, in a version that fits?")
         wire = Wire(socket, tap, hello.message_bytes)
         wire.welcome = await _welcome(wire)
         return wire
@@ -203,8 +218,9 @@ async def _welcome(wire: Wire) -> Welcome:
     message = await wire.receive()
     if not isinstance(message, Welcome):
         raise LostError("the server did not begin with a welcome", is_violation=True)
-    if message.version not in VERSIONS:
-        raise LostError(f"the server speaks {message.version!r:.60}, not {VERSION}; one of the two must be updated")
+    if message.version != wire.version:
+        problem = f"the server chose {wire.version}, and then it speaks {message.version!r:.60}"
+        raise LostError(problem, is_violation=True)
     return message
 
 
@@ -220,7 +236,7 @@ async def _hold_socket(
         if not isinstance(lone, Exception):
             raise lone from None  # noqa: ASYNC104 - without its group
         problem = (
-            lone.problem if isinstance(lone, LostError) else f"it is no websocket: {str(lone) or type(lone).__name__}"
+            lone.problem if isinstance(lone, LostError) else f"this is no websocket: {str(lone) or type(lone).__name__}"
         )
         raise LostError(_refusal(tap) or problem) from lone  # noqa: ASYNC104 - there is no Cancelled in it
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from blazen_trio.websocket.protocol.messages import FROM_CLIENT, FROM_SERVER, VERSION, Request, tag
+from blazen_trio.websocket.protocol.messages import FROM_CLIENT, FROM_SERVER, REQUESTS, VERSION, Error, Ok, Request, tag
 
 ASYNCAPI: Final = "3.0.0"
 
@@ -25,8 +25,9 @@ client has an `id` and gets exactly one answer with that `id`: `ok` or `error`."
 
 def document() -> dict[str, Any]:
     """The document, as plain data."""
-    schemas = _schemas()
+    values, schemas = _schemas()
     messages = {tag(each): _message(each) for each in (*FROM_CLIENT, *FROM_SERVER)}
+    messages |= {_answer_name(each): _answer(each, value) for each, value in zip(REQUESTS, values, strict=True)}
     return {
         "asyncapi": ASYNCAPI,
         "info": {"title": "blazen_trio", "version": VERSION, "description": _INFO, "license": {"name": "MIT"}},
@@ -43,12 +44,14 @@ def document() -> dict[str, Any]:
     }
 
 
-def _schemas() -> dict[str, Any]:
-    _, schemas = msgspec.json.schema_components([*FROM_CLIENT, *FROM_SERVER], ref_template=_REFERENCE)
+def _schemas() -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
+    """That of the value of each request's answer, and all that have names."""
+    kinds = [*(each.answer for each in REQUESTS), *FROM_CLIENT, *FROM_SERVER]
+    each_one, schemas = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
     for each in schemas.values():
         if "description" in each:  # a docstring, which Python cleans by itself only since 3.13
             each["description"] = inspect.cleandoc(each["description"])
-    return schemas
+    return each_one[: len(REQUESTS)], schemas
 
 
 def _message(message: type[Any]) -> dict[str, Any]:
@@ -56,6 +59,17 @@ def _message(message: type[Any]) -> dict[str, Any]:
     described = {"description": " ".join(rest.split())} if rest else {}
     payload = {"$ref": _REFERENCE.format(name=message.__name__)}
     return {"name": tag(message), "summary": " ".join(summary.split()), **described, "payload": payload}
+
+
+def _answer_name(request: type[Request]) -> str:
+    return f"{tag(request)}.ok"
+
+
+def _answer(request: type[Request], value: dict[str, Any]) -> dict[str, Any]:
+    """The ``ok`` that answers a request: which kind of value it has."""
+    ok = {"$ref": _REFERENCE.format(name=Ok.__name__)}
+    payload = {"allOf": [ok, {"type": "object", "properties": {"value": value}}]}
+    return {"name": tag(Ok), "summary": f"The answer to `{tag(request)}`.", "payload": payload}
 
 
 def _operation(message: type[Any]) -> dict[str, Any]:
@@ -66,7 +80,7 @@ def _operation(message: type[Any]) -> dict[str, Any]:
         "messages": [{"$ref": f"#/channels/connection/messages/{tag(message)}"}],
     }
     if issubclass(message, Request):
-        answers = [{"$ref": f"#/channels/connection/messages/{name}"} for name in ("ok", "error")]
+        answers = [{"$ref": f"#/channels/connection/messages/{name}"} for name in (_answer_name(message), tag(Error))]
         operation["reply"] = {"channel": _CHANNEL, "messages": answers}
     return operation
 

@@ -2,7 +2,8 @@
 
 A request's ``is_repeatable`` says whether a client may send it again after its connection was lost, when nobody knows
 whether the first one arrived: the outcome is the same. ``is_long`` says that its answer may take as long as a run; its
-client may ``Cancel`` the waiting, and nothing else: what a request does is done, whole.
+client may ``Cancel`` the waiting, and nothing else: what a request does is done, whole. ``answer`` is the kind of value
+that its ``ok`` has.
 """
 
 from typing import Any, ClassVar, Final, TypeAlias
@@ -23,13 +24,25 @@ from blazen_trio.websocket.protocol.fields import (
     Text,
     Window,
 )
-from blazen_trio.websocket.protocol.views import ItemView, LimitsView, RunView
+from blazen_trio.websocket.protocol.views import (
+    HistoryView,
+    InfoView,
+    ItemView,
+    LimitsView,
+    RefDataView,
+    ResultView,
+    RunView,
+    WorkflowView,
+)
 
 VERSION: Final = "blazen.v1"
 """The version that this library speaks best: the name of the websocket's subprotocol."""
 
 VERSIONS: Final = (VERSION,)
 """All versions that it speaks, best first."""
+
+Look: TypeAlias = RunView | None
+"""How a run is after what was done to it; ``null``: it is done, and the run cannot be looked at just now."""
 
 
 # --- Requests ---------------------------------------------------------------------------------------------------------
@@ -40,12 +53,35 @@ class Request(Exact, omit_defaults=True):
 
     is_repeatable: ClassVar[bool] = True
     is_long: ClassVar[bool] = False
+    answer: ClassVar[Any] = None
     id: RequestId
+
+    @property
+    def subject(self) -> str | None:
+        """The id of the run that it is about, or shall have; ``None``: of none."""
+        return None
+
+    @property
+    def about(self) -> str | None:
+        """The name of the workflow that it says it is about."""
+        return None
+
+
+class OfRun(Request):
+    """What is asked of one run."""
+
+    run_id: Name
+
+    @property
+    def subject(self) -> str | None:
+        """The id of that run."""
+        return self.run_id
 
 
 class Start(Request, tag="start"):
     """Start a run; gives a ``RunView``. Repeatable if the client made the ``run_id`` up: nobody else has it."""
 
+    answer: ClassVar[Any] = RunView
     is_repeatable: ClassVar[bool] = False
     workflow: Name
     event: EventData
@@ -53,114 +89,136 @@ class Start(Request, tag="start"):
     metadata: dict[str, PlainData] = {}
     require: Labels = {}
 
+    @property
+    def subject(self) -> str | None:
+        """The id that the run shall have."""
+        return self.run_id
 
-class Get(Request, tag="get"):
+    @property
+    def about(self) -> str | None:
+        """The workflow."""
+        return self.workflow
+
+
+class Get(OfRun, tag="get"):
     """Look at a run; gives a ``RunView``."""
 
-    run_id: Name
+    answer: ClassVar[Any] = RunView
 
 
 class Runs(Request, tag="runs"):
     """A page of runs, newest first; gives a list of ``InfoView``. ``after``: the last ``run_id`` of the page before."""
 
+    answer: ClassVar[Any] = list[InfoView]
     status: RunStatus | None = None
     workflow: Name | None = None
     limit: PageSize = 100
     after: Name | None = None
 
+    @property
+    def about(self) -> str | None:
+        """The workflow."""
+        return self.workflow
 
-class Info(Request, tag="info"):
+
+class Info(OfRun, tag="info"):
     """What the store says of a run; gives an ``InfoView``."""
 
-    run_id: Name
+    answer: ClassVar[Any] = InfoView
 
 
-class RespondToInput(Request, tag="respond_to_input"):
+class RespondToInput(OfRun, tag="respond_to_input"):
     """Answer a question; gives a ``RunView``."""
 
-    run_id: Name
+    answer: ClassVar[Any] = Look
     request_id: str
     response: PlainData
 
 
-class SendEvent(Request, tag="send_event"):
+class SendEvent(OfRun, tag="send_event"):
     """Put an event into a run; gives a ``RunView``. Only events of classes marked ``external=True``."""
 
+    answer: ClassVar[Any] = Look
     is_repeatable: ClassVar[bool] = False
-    run_id: Name
     event: EventData
 
 
-class Pause(Request, tag="pause"):
+class Pause(OfRun, tag="pause"):
     """Pause a run, and wait until none of its calls runs; gives a ``RunView``."""
 
+    answer: ClassVar[Any] = Look
     is_long: ClassVar[bool] = True
-    run_id: Name
     interrupt: bool = False
 
 
-class Resume(Request, tag="resume"):
+class Resume(OfRun, tag="resume"):
     """Go on with a run that is paused; gives a ``RunView``."""
 
-    run_id: Name
+    answer: ClassVar[Any] = Look
 
 
-class Abort(Request, tag="abort"):
+class Abort(OfRun, tag="abort"):
     """End a run now; gives a ``RunView``."""
 
-    run_id: Name
+    answer: ClassVar[Any] = Look
     reason: Text | None = None
 
 
-class Delete(Request, tag="delete"):
+class Delete(OfRun, tag="delete"):
     """Forget a run that is over; gives ``null``."""
 
     is_repeatable: ClassVar[bool] = False
-    run_id: Name
 
 
-class Result(Request, tag="result"):
-    """Wait for the end of a run; gives a ``ResultView``, or the error that ended it."""
+class Result(OfRun, tag="result"):
+    """Wait for the end of a run; gives a ``ResultView``, or the error that ended it, and with it the ``run``."""
 
+    answer: ClassVar[Any] = ResultView
     is_long: ClassVar[bool] = True
-    run_id: Name
 
 
-class Snapshot(Request, tag="snapshot"):
+class Snapshot(OfRun, tag="snapshot"):
     """The whole condition of a run; gives the JSON object that ``WorkflowSnapshot.to_json`` writes."""
 
-    run_id: Name
+    answer: ClassVar[Any] = dict[str, PlainData]
 
 
-class History(Request, tag="history"):
+class History(OfRun, tag="history"):
     """What happened in a run; gives a list of ``HistoryView``."""
 
-    run_id: Name
+    answer: ClassVar[Any] = list[HistoryView]
 
 
 class Statistics(Request, tag="statistics"):
     """Counters of the engine and of the server; gives an object."""
 
+    answer: ClassVar[Any] = dict[str, PlainData]
+
 
 class Workflows(Request, tag="workflows"):
     """The workflows that runs can be started of; gives a list of ``WorkflowView``."""
 
+    answer: ClassVar[Any] = list[WorkflowView]
 
-class Subscribe(Request, tag="subscribe"):
+
+class Subscribe(OfRun, tag="subscribe"):
     """Read a run's stream behind ``after``; gives ``null``. This request's ``id`` names the subscription from now on.
 
     ``types``: only events of these types, and gaps. ``window``: at most so many events are on their way that were not
-    said to be received.
+    said to be received. ``created``: only of the run that was created then, not of one that has its id since.
     """
 
-    run_id: Name
     after: Seq = 0
     types: EventTypes | None = None
     window: Window | None = None
+    created: float | None = None
 
 
 class Unsubscribe(Request, tag="unsubscribe"):
-    """Leave a subscription; gives ``null``, also if there is none. Nothing of it comes behind the answer."""
+    """Leave a subscription; gives ``null``, also if there is none.
+
+    Nothing of it comes behind the answer, the answer to its ``subscribe`` included.
+    """
 
     subscription: RequestId
 
@@ -172,6 +230,7 @@ class Call(Request, tag="call"):
     the workflow's steps; a server that has no such workflow makes it of its registered steps.
     """
 
+    answer: ClassVar[Any] = ResultView
     is_long: ClassVar[bool] = True
     call_id: Name
     workflow: Name
@@ -179,16 +238,28 @@ class Call(Request, tag="call"):
     event: EventData
     metadata: dict[str, PlainData] = {}
 
+    @property
+    def subject(self) -> str | None:
+        """The id that the run shall have."""
+        return self.call_id
+
+    @property
+    def about(self) -> str | None:
+        """The workflow."""
+        return self.workflow
+
 
 class DerefSessionRef(Request, tag="deref_session_ref"):
     """The bytes of a live object that stays here; gives a ``RefDataView``."""
 
+    answer: ClassVar[Any] = RefDataView
     key: Name
 
 
 class ReleaseSessionRef(Request, tag="release_session_ref"):
     """Forget a live object that stays here; gives whether it was there."""
 
+    answer: ClassVar[Any] = bool
     key: Name
 
 
@@ -229,11 +300,15 @@ class Ok(Exact, tag="ok"):
     value: PlainData = None
 
 
-class Error(Exact, tag="error"):
-    """The request with this ``id`` failed; without an ``id``: a message could not be read at all."""
+class Error(Exact, tag="error", omit_defaults=True):
+    """The request with this ``id`` failed; without an ``id``: a message could not be read at all.
+
+    ``run``: how the run is whose ``result`` was asked for, when this is the error that ended it.
+    """
 
     id: RequestId | None
     error: ErrorView
+    run: RunView | None = None
 
 
 class Events(Exact, tag="events"):

@@ -86,7 +86,8 @@ class RunView(Exact, omit_defaults=True):
     """A run as a handle shows it.
 
     ``running``: how many calls of each step run now, as far as the server knows. ``cost_usd``: ``null`` if it is no
-    finite number.
+    finite number. ``history``: the number of the last entry of its history, which is a request of its own.
+    ``created``: when it was, in seconds since the epoch.
     """
 
     run_id: Name
@@ -97,6 +98,8 @@ class RunView(Exact, omit_defaults=True):
     cost_usd: float | None = 0.0
     progress: ProgressView | None = None
     running: dict[str, Count] = {}
+    history: Count = 0
+    created: float = 0.0
 
     def cost(self) -> float:
         """The cost in dollars."""

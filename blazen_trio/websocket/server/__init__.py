@@ -5,9 +5,10 @@ From the top down; a file imports only from those below it:
 ==============  ======================================================================================================
 ``listening``   ``open_websocket_server``: listeners, TLS, closing
 ``session``     ``Session``: what one client asks, and the one answer to each
-``verbs``       what each request does with the engine; with ``calls`` (those of peers)
+``answers``     ``Answers``: to each request exactly one
+``verbs``       what each request does with the engine; with ``lists``, and ``calls`` (those of peers)
 ``delivery``    one subscription: catch-up from the store, then in step with the others
-``authorizing`` asks the ``authorize`` hook
+``authorizing`` asks the ``authorize`` hook; with ``targets`` (the run that it was asked about)
 ``server``      ``WebsocketServer``: what all connections share; a fence around each
 ``feeds``       the stream of one run, read and encoded once for all; with ``window``, ``window_reader``
 ``shown``       runs, items and results as clients see them; with ``trouble`` (errors)
@@ -26,5 +27,6 @@ from blazen_trio.websocket.server.connection import Connection as Connection
 from blazen_trio.websocket.server.connection import SessionLike as SessionLike
 from blazen_trio.websocket.server.guard import frame as frame
 from blazen_trio.websocket.server.interfaces import Access as Access
+from blazen_trio.websocket.server.interfaces import Authorize as Authorize
 from blazen_trio.websocket.server.listening import open_websocket_server as open_websocket_server
 from blazen_trio.websocket.server.server import WebsocketServer as WebsocketServer

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from blazen_trio.websocket.protocol import VERSION, VERSIONS
+from blazen_trio.websocket.protocol import VERSIONS
 from blazen_trio.websocket.server.head import Head, RefusedError
 
 BEARER: Final = "bearer."
@@ -46,6 +46,19 @@ class Credentials:
     bearer: str | None = attrs.field(repr=False)
 
 
+@attrs.frozen
+class Admission:
+    """Who was let in, and how both sides speak.
+
+    Attributes:
+        bearer: the token that was shown, whichever that is; a hook may know others than the server.
+        version: of the protocol: the best of ours that was offered.
+    """
+
+    bearer: str | None = attrs.field(repr=False)
+    version: str
+
+
 @attrs.frozen(kw_only=True)
 class Doorkeeper:
     """Lets requests in.
@@ -64,8 +77,8 @@ class Doorkeeper:
     hosts: frozenset[str]
     is_open: bool = False
 
-    def admit(self, head: Head) -> Credentials:
-        """The caller of a request for a websocket.
+    def admit(self, head: Head) -> Admission:
+        """Let in the caller of a request for a websocket.
 
         Raises:
             RefusedError: it is not one, or may not.
@@ -76,9 +89,7 @@ class Doorkeeper:
         caller = self.caller(head)
         if self.token is not None and not caller.is_token_checked:
             raise RefusedError(HTTPStatus.UNAUTHORIZED, "a token is needed", (("WWW-Authenticate", "Bearer"),))
-        if VERSION not in head.listed("sec-websocket-protocol"):
-            raise RefusedError(HTTPStatus.BAD_REQUEST, f"subprotocols spoken here: {', '.join(VERSIONS)}")
-        return caller
+        return Admission(caller.bearer, _version(head))
 
     def check_host(self, head: Head) -> None:
         """See that the request names this server, not one that somebody else made up.
@@ -88,7 +99,7 @@ class Doorkeeper:
         """
         host, _ = _split_host(head.one("host") or "")
         if not (_is_local_name(host) or _is_address(host) or host in self.hosts or host == _folded(self.host or "")):
-            raise RefusedError(HTTPStatus.MISDIRECTED_REQUEST, "this server is not known by that name")
+            raise RefusedError(HTTPStatus.MISDIRECTED_REQUEST, "this host name is not in the server's hosts=")
 
     def caller(self, head: Head) -> Credentials:
         """Whom the request came from.
@@ -198,6 +209,15 @@ def _check_upgrade(head: Head) -> None:
         raise RefusedError(HTTPStatus.BAD_REQUEST, "header sec-websocket-key must be 16 bytes in base64")
     if head.rest or head.every("transfer-encoding") or (head.one("content-length") or "0") != "0":
         raise RefusedError(HTTPStatus.BAD_REQUEST, "nothing may come before the handshake is over")
+
+
+def _version(head: Head) -> str:
+    """The best version of those that a request offers."""
+    offered = head.listed("sec-websocket-protocol")
+    for version in VERSIONS:
+        if version in offered:
+            return version
+    raise RefusedError(HTTPStatus.BAD_REQUEST, f"subprotocols spoken here: {', '.join(VERSIONS)}")
 
 
 def _is_key(key: str) -> bool:

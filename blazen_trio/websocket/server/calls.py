@@ -7,6 +7,7 @@ A connection that is lost leaves the run of a call running, and so does a client
 from collections.abc import Mapping
 from typing import Final
 
+import trio
 from trio.lowlevel import checkpoint
 
 from blazen_trio.core.errors import SessionRefNotFoundError
@@ -15,9 +16,9 @@ from blazen_trio.engine.calls import begin_call, called_workflow, end_call
 from blazen_trio.session_refs import RegistryKey, SessionRefRegistry
 from blazen_trio.websocket.protocol import Request, messages
 from blazen_trio.websocket.protocol.views import RefDataView, RefView, ResultView
-from blazen_trio.websocket.server.authorizing import Caller
 from blazen_trio.websocket.server.interfaces import ServerLike
 from blazen_trio.websocket.server.shown import result_view
+from blazen_trio.websocket.server.targets import Target, ref_key
 from blazen_trio.websocket.server.verbs import Verb, read_metadata, read_start
 
 
@@ -51,24 +52,27 @@ def _ref_view(key: RegistryKey, refs: SessionRefRegistry) -> RefView:
     )
 
 
-async def deref_session_ref(server: ServerLike, _caller: Caller, request: messages.DerefSessionRef) -> RefDataView:
+async def deref_session_ref(server: ServerLike, target: Target, request: messages.DerefSessionRef) -> RefDataView:
     """The bytes of a live object. Raises ``SessionRefNotFoundError``."""
     await checkpoint()
-    data = server.engine.kept_refs.deref(_key(request.key))
+    key = _key_of(server, target, request.key)
+    if key is None:
+        raise SessionRefNotFoundError(request.key)
+    data = server.engine.kept_refs.deref(key)
     return RefDataView(data.type_tag, data.data)
 
 
-async def release_session_ref(server: ServerLike, _caller: Caller, request: messages.ReleaseSessionRef) -> bool:
+async def release_session_ref(server: ServerLike, target: Target, request: messages.ReleaseSessionRef) -> bool:
     """Forget a live object; whether it was here."""
     await checkpoint()
-    return server.engine.kept_refs.release(_key(request.key))
+    key = _key_of(server, target, request.key)
+    return key is not None and server.engine.kept_refs.release(key)
 
 
-def _key(text: str) -> RegistryKey:
-    try:
-        return RegistryKey.from_text(text)
-    except ValueError:
-        raise SessionRefNotFoundError(text) from None
+def _key_of(server: ServerLike, target: Target, text: str) -> RegistryKey | None:
+    """The key of an object that is still here, and of the run that was asked about."""
+    key = None if target.is_absent else ref_key(text)
+    return None if key is None or server.engine.kept_refs.run_of(key) != target.run_id else key
 
 
 CALLS: Final[Mapping[type[Request], Verb]] = {
@@ -76,3 +80,25 @@ CALLS: Final[Mapping[type[Request], Verb]] = {
     messages.ReleaseSessionRef: release_session_ref,
 }
 """What is asked of live objects; a ``Call`` has two halves, and so the session's own way."""
+
+
+class Beginnings:
+    """Calls whose run is not durable yet: what is asked of that run, right behind the call, waits until it is."""
+
+    def __init__(self) -> None:
+        self._begun: dict[int, tuple[str, trio.Event]] = {}
+
+    def expect(self, request: messages.Call) -> None:
+        """A call came."""
+        self._begun[request.id] = request.call_id, trio.Event()
+
+    def note(self, request_id: int) -> None:
+        """Its run has begun, or never will; of other requests this is nothing."""
+        if request_id in self._begun:
+            self._begun.pop(request_id)[1].set()
+
+    async def wait(self, run_id: str) -> None:
+        """Wait for the calls with this id; a checkpoint if there are any."""
+        for call_id, begun in list(self._begun.values()):
+            if call_id == run_id:
+                await begun.wait()

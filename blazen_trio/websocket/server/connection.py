@@ -18,8 +18,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_st
 from wsproto.frame_protocol import CloseReason
 
 from blazen_trio.websocket.limits import WebsocketLimits
-from blazen_trio.websocket.protocol import VERSION
-from blazen_trio.websocket.server.access import Credentials
+from blazen_trio.websocket.server.access import Admission
 from blazen_trio.websocket.server.guard import PING, GuardedStream, Traffic, frame
 from blazen_trio.websocket.server.head import Head
 
@@ -49,7 +48,7 @@ class Connection:
         number: which one it is of its server, from 1.
         remote: the address and port of the client.
         head: the request that it began with.
-        is_token_checked: the client showed the server's token.
+        version: of the protocol that is spoken.
         bearer: the token it showed, whichever.
         headers: of its handshake, names in lower case; of several of one name the last.
         nursery: the session's tasks; it lives as long as the connection.
@@ -58,13 +57,13 @@ class Connection:
     """
 
     def __init__(
-        self, number: int, stream: trio.abc.Stream, head: Head, caller: Credentials, limits: WebsocketLimits
+        self, number: int, stream: trio.abc.Stream, head: Head, admission: Admission, limits: WebsocketLimits
     ) -> None:
         self.number: int = number
         self.remote: str = remote_of(stream)
         self.head: Head = head
-        self.is_token_checked: bool = caller.is_token_checked
-        self.bearer: str | None = caller.bearer
+        self.version: str = admission.version
+        self.bearer: str | None = admission.bearer
         self.headers: Mapping[str, str] = dict(head.headers)
         self.nursery: trio.Nursery
         self.limits: WebsocketLimits = limits
@@ -109,7 +108,7 @@ class Connection:
 
         What the session raises comes out, unless it only says that the connection is over.
         """
-        self._guard = GuardedStream(self._stream, _library_head(self.head), self.limits, traffic, self)
+        self._guard = GuardedStream(self._stream, _library_head(self.head, self.version), self.limits, traffic, self)
         session: SessionLike | None = None
         try:
             async with trio.open_nursery() as self.nursery:
@@ -135,7 +134,7 @@ class Connection:
             request = await wrap_server_stream(
                 self.nursery, self._guard, message_queue_size=sys.maxsize, max_message_size=self.limits.message_bytes
             )
-            self._websocket = await request.accept(subprotocol=VERSION)
+            self._websocket = await request.accept(subprotocol=self.version)
         return self._websocket
 
     async def _converse(self, websocket: WebSocketConnection, session: SessionLike) -> None:
@@ -229,7 +228,7 @@ def remote_of(stream: trio.abc.Stream) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _library_head(head: Head) -> bytes:
+def _library_head(head: Head, version: str) -> bytes:
     """The request as the library gets it: written anew, so that no byte of a client's request reaches it unread."""
     lines = [
         "GET / HTTP/1.1",
@@ -238,6 +237,6 @@ def _library_head(head: Head) -> bytes:
         "Connection: Upgrade",
         "Sec-WebSocket-Version: 13",
         f"Sec-WebSocket-Key: {head.one('sec-websocket-key')}",
-        f"Sec-WebSocket-Protocol: {VERSION}",
+        f"Sec-WebSocket-Protocol: {version}",
     ]
     return "\r\n".join([*lines, "", ""]).encode("ascii")

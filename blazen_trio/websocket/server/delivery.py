@@ -11,7 +11,8 @@ Rules of this file:
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 import trio
@@ -107,7 +108,7 @@ class Delivery:
         self.position: int = request.after
         self.was_waited_for: bool = False
         self._sent = self._received = request.after
-        self._scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None
         self._credit: Parking | None = None
         self._is_sending = self._is_left = False
         self._gone = trio.Event()
@@ -126,7 +127,7 @@ class Delivery:
     async def leave(self) -> None:
         """End it, and wait until nothing more of it is sent; a checkpoint."""
         self._is_left = True
-        if not self._is_sending:
+        if self._scope is not None and not self._is_sending:
             self._scope.cancel()
         await self._gone.wait()
 
@@ -134,15 +135,13 @@ class Delivery:
         """Nothing more of it will be sent."""
         self._gone.set()
 
-    @property
-    def scope(self) -> trio.CancelScope:
-        """Around all that is done for it."""
-        return self._scope
-
-    @property
-    def is_left(self) -> bool:
-        """Whether the client has left it."""
-        return self._is_left
+    @contextmanager
+    def until_left(self) -> Generator[None, None, None]:
+        """What is done in this block for it is cancelled when the client leaves."""
+        with trio.CancelScope() as self._scope:
+            if self._is_left:
+                self._scope.cancel()
+            yield
 
     # --- The task -----------------------------------------------------------------------------------------------------
 
@@ -229,7 +228,7 @@ class Delivery:
             await send(data)
         finally:
             self._is_sending = False
-        if self._is_left:
+        if self._is_left and self._scope is not None:
             self._scope.cancel()
             await trio.lowlevel.checkpoint()
 

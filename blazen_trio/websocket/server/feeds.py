@@ -254,16 +254,17 @@ class Feeds:
                 feed.scope.cancel()
 
     async def _of(self, run: EngineRun, after: int) -> RunFeed:
-        if not self._is_open(run.run_id):
+        if not self._is_open(run):
             last = await run.last_seq()
-            if not self._is_open(run.run_id):  # nobody else has opened it in the meantime
+            if not self._is_open(run):  # nobody else has opened it in the meantime
                 self._open(run, after if 0 <= last - after <= self._limits.window else last)
         return self._feeds[run.run_id]
 
-    def _is_open(self, run_id: str) -> bool:
+    def _is_open(self, run: EngineRun) -> bool:
         """Whether there is a feed that will have more; one that is over is for those who have it."""
-        feed = self._feeds.get(run_id)
-        return feed is not None and not feed.is_over and not feed.scope.cancel_called
+        feed = self._feeds.get(run.run_id)
+        is_of_run = feed is not None and feed.run.created == run.created  # not of one that had the id before
+        return feed is not None and is_of_run and not feed.is_over and not feed.scope.cancel_called
 
     def _open(self, run: EngineRun, start: int) -> None:
         feed = self._feeds[run.run_id] = RunFeed(run, start, self._limits)

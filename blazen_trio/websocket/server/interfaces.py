@@ -54,6 +54,11 @@ class ConnectionLike(Protocol):
         ...
 
     @property
+    def version(self) -> str:
+        """Of the protocol that is spoken."""
+        ...
+
+    @property
     def bearer(self) -> str | None:
         """What it showed as its token."""
         ...

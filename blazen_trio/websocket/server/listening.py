@@ -8,19 +8,18 @@
 import logging
 import ssl
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import trio
 
 from blazen_trio.engine import Engine
-from blazen_trio.groups import alone
+from blazen_trio.groups import open_users_nursery
 from blazen_trio.step_registry import StepRegistry
 from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.server.access import PORT_MAX, Doorkeeper, is_loopback, read_hosts, read_origins, read_token
-from blazen_trio.websocket.server.connection import Connection, SessionLike
 from blazen_trio.websocket.server.interfaces import Authorize
-from blazen_trio.websocket.server.server import WebsocketServer
+from blazen_trio.websocket.server.server import ServerOptions, WebsocketServer
 from blazen_trio.websocket.server.session import Session
 
 ACCEPT_PAUSE_S: Final = 0.1
@@ -37,8 +36,7 @@ PORT_ATTEMPTS: Final = 20
 logger: Final = logging.getLogger("blazen_trio")
 
 
-@asynccontextmanager
-async def open_websocket_server(
+def open_websocket_server(
     engine: Engine,
     host: str | None = "127.0.0.1",
     port: int = 8765,
@@ -48,12 +46,13 @@ async def open_websocket_server(
     origins: Iterable[str] = (),
     hosts: Iterable[str] = (),
     ssl_context: ssl.SSLContext | None = None,
-    limits: WebsocketLimits | None = None,
+    limits: WebsocketLimits = WebsocketLimits(),
     registry: StepRegistry | None = None,
-) -> AsyncGenerator[WebsocketServer, None]:
+) -> AbstractAsyncContextManager[WebsocketServer]:
     """A websocket server of an engine, as an async context manager. It also serves the console page.
 
-    Leaving the block closes all connections, with the code 1001, in at most ``limits.close`` seconds and a little.
+    Entering is a checkpoint. Leaving the block, too: it closes all connections, with the code 1001, in at most
+    ``limits.close`` seconds and a little.
 
     Args:
         engine: whose runs it shows.
@@ -68,8 +67,8 @@ async def open_websocket_server(
         registry: steps that peers may build workflows of.
 
     Raises:
-        OSError: the port is taken, or the host is not one of this machine.
-        ValueError: an option is wrong, or would let strangers in.
+        OSError: on entering: the port is taken, or the host is not one of this machine.
+        ValueError: at once: an option is wrong, or would let strangers in.
     """
     if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= PORT_MAX:
         raise ValueError(f"port= must be a whole number from 0, which takes any free one, to {PORT_MAX}, not {port!r}")
@@ -78,26 +77,23 @@ async def open_websocket_server(
             f"a server on {host!r} can be reached from other machines: give it a token= or authorize=, "
             'or bind it to "127.0.0.1"'
         )
-
-    def open_session(connection: Connection) -> SessionLike:
-        return Session(server, connection)
-
-    server = WebsocketServer(
-        engine,
-        Doorkeeper(
-            host=host,
-            token=read_token(token),
-            origins=read_origins(origins),
-            hosts=read_hosts(hosts),
-            is_open=token is None and authorize is None,
-        ),
-        open_session,
-        limits=limits or WebsocketLimits(),
-        authorize=authorize,
-        registry=registry,
+    doorkeeper = Doorkeeper(
+        host=host,
+        token=read_token(token),
+        origins=read_origins(origins),
+        hosts=read_hosts(hosts),
+        is_open=token is None and authorize is None,
     )
-    if registry is not None:
-        engine.made.use(registry)  # so that runs of before go on, too
+    options = ServerOptions(limits=limits, authorize=authorize, registry=registry)
+    return _open_server(WebsocketServer(engine, doorkeeper, Session, options), host, port, ssl_context)
+
+
+@asynccontextmanager
+async def _open_server(
+    server: WebsocketServer, host: str | None, port: int, ssl_context: ssl.SSLContext | None
+) -> AsyncGenerator[WebsocketServer, None]:
+    if server.registry is not None:
+        server.engine.made.use(server.registry)  # so that runs of before go on, too
     async with open_reception(server, host, port, ssl_context):
         yield server
 
@@ -110,22 +106,18 @@ async def open_reception(
     sockets = await _open_listeners(host, port)
     server.addresses = [each.socket.getsockname()[:2] for each in sockets]
     listeners = [PatientListener(_tls(each, ssl_context)) for each in sockets]
-    try:
-        async with trio.open_nursery() as nursery:
-            server.feeds.nursery = nursery
-            listening = trio.CancelScope()
-            nursery.start_soon(server.keep_alive, name="websocket server: keep-alive")
-            nursery.start_soon(_listen, server, listeners, nursery, listening, name="websocket server: accept")
-            try:
-                yield
-            finally:
-                listening.cancel()
-                with trio.CancelScope(shield=True):  # each connection has a deadline
-                    await _close(server)
-                nursery.cancel_scope.cancel()
-    except BaseException as error:  # noqa: ASYNC103, BLE001 - raised again, alone
-        single = alone(error)  # what was raised in the nursery, without its group; the body's, too, with its cause
-        raise single from single.__cause__  # noqa: ASYNC104 - as above
+    async with open_users_nursery() as nursery:
+        server.feeds.nursery = nursery
+        listening = trio.CancelScope()
+        nursery.start_soon(server.keep_alive, name="websocket server: keep-alive")
+        nursery.start_soon(_listen, server, listeners, nursery, listening, name="websocket server: accept")
+        try:
+            yield
+        finally:
+            listening.cancel()
+            with trio.CancelScope(shield=True):  # each connection has a deadline
+                await _close(server)
+            nursery.cancel_scope.cancel()
 
 
 async def _listen(
@@ -137,9 +129,8 @@ async def _listen(
 
 async def _close(server: WebsocketServer) -> None:
     server.close_all()
-    with trio.move_on_after(server.limits.close):  # noqa: ASYNC912 - without connections there is nothing to cancel
-        while server.connections:  # noqa: ASYNC110 - connections end in many ways; this is not for long
-            await trio.sleep(server.limits.close / 100)
+    with trio.move_on_after(server.limits.close):
+        await server.wait_empty()
 
 
 # --- Listeners --------------------------------------------------------------------------------------------------------

@@ -10,9 +10,11 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
+import attrs
 import trio
 from wsproto.frame_protocol import CloseReason
 
@@ -41,6 +43,15 @@ _LATER: Final = (("Retry-After", "10"),)
 logger: Final = logging.getLogger("blazen_trio")
 
 
+@attrs.frozen(kw_only=True)
+class ServerOptions:
+    """The options of ``open_websocket_server`` that are the server's own; it documents them."""
+
+    limits: WebsocketLimits = WebsocketLimits()
+    authorize: Authorize | None = None
+    registry: StepRegistry | None = None
+
+
 class WebsocketServer:
     """A server of one engine. Made by ``open_websocket_server``; it lives in that block.
 
@@ -60,22 +71,20 @@ class WebsocketServer:
         self,
         engine: Engine,
         doorkeeper: Doorkeeper,
-        open_session: Callable[[Connection], SessionLike],
-        *,
-        limits: WebsocketLimits,
-        authorize: Authorize | None = None,
-        registry: StepRegistry | None = None,
+        new_session: Callable[["WebsocketServer", Connection], SessionLike],
+        options: ServerOptions,
     ) -> None:
         self.engine: Engine = engine
-        self.authorize: Authorize | None = authorize
-        self.limits: WebsocketLimits = limits
-        self.registry: StepRegistry | None = registry
-        self.feeds: Feeds = Feeds(limits)
+        self.authorize: Authorize | None = options.authorize
+        self.limits: WebsocketLimits = options.limits
+        self.registry: StepRegistry | None = options.registry
+        self.feeds: Feeds = Feeds(options.limits)
         self.addresses: list[tuple[str, int]] = []
         self.faults: int = 0
         self.subscriptions: int = 0
         self.connections: dict[int, Connection] = {}
-        self.open_session: Callable[[Connection], SessionLike] = open_session
+        self._new_session = new_session
+        self._emptied = trio.Event()
         self._doorkeeper = doorkeeper
         self._traffic = Traffic()
         self._total = 0
@@ -121,7 +130,7 @@ class WebsocketServer:
     # --- One stream ---------------------------------------------------------------------------------------------------
 
     async def serve(self, stream: trio.abc.Stream) -> None:
-        """The life of one accepted stream, in its fence."""
+        """The life of one accepted stream, in its fence; a checkpoint."""
         self._streams += 1
         try:
             await self._serve(stream)
@@ -169,13 +178,13 @@ class WebsocketServer:
                 return None
             if not is_upgrade(head):
                 return page_answer(head, self._doorkeeper, self.metrics)
-            caller = self._doorkeeper.admit(head)
+            admission = self._doorkeeper.admit(head)
             self._check_staying()
         except RefusedError as refusal:
             self._refused[str(int(refusal.status))] += 1
             return refusal.answer
         self._total += 1
-        return Connection(self._total, stream, head, caller, self.limits)
+        return Connection(self._total, stream, head, admission, self.limits)
 
     def _check_staying(self) -> None:
         """One who is let in now would be told of the end by nobody."""
@@ -195,10 +204,12 @@ class WebsocketServer:
     async def _carry(self, connection: Connection) -> None:
         self.connections[connection.number] = connection
         try:
-            await connection.live(self.open_session, self._traffic)
+            await connection.live(partial(self._new_session, self), self._traffic)
         finally:
             del self.connections[connection.number]
             self._closed[connection.closed or 0] += 1
+            if not self.connections:
+                self._emptied.set()
 
     async def _turn_away(self, stream: trio.abc.Stream) -> None:
         """One too many: it costs nothing more than this. A client that wants TLS hears nothing."""
@@ -223,6 +234,13 @@ class WebsocketServer:
         self._is_leaving = True
         for connection in list(self.connections.values()):
             connection.close_soon(CloseReason.GOING_AWAY, "the server is going away")
+
+    async def wait_empty(self) -> None:
+        """Wait until there are no connections; a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self.connections:
+            self._emptied = trio.Event()
+            await self._emptied.wait()
 
 
 async def _answer(stream: trio.abc.Stream, answer: bytes, limits: WebsocketLimits) -> None:

@@ -3,12 +3,12 @@
 Rules of this file:
 
 * A session always reads: each request has a task of its own, in the connection's nursery. So answers come in any order.
-* What a client may not do is answered, with the id of its request if that can be told; after too many such messages the
-  connection is closed.
+* What a client may not do is answered, with the id of its request if that can be told, and so is what makes no sense;
+  if there is much more of that than of what does, the connection is closed.
 * What may be big waits as a request, not as an answer: those requests are served one after another, and each answer is
   encoded when it is its turn to be sent. So a client that takes no answers costs one big one, not a hundred.
-* A client that cancels a long request ends the waiting, and is answered. What a request does is not cancelled, nor is
-  an answer that is there.
+* A client that cancels a long request, or leaves a subscription, ends the waiting, and is answered. What a request does
+  is not cancelled, nor is an answer: no scope that a client can cancel is around it.
 * The id of a request is free again when its answer is on its way; a subscription's, when nothing more of it comes.
 * The end of the connection cancels what is under way. What was done until then stays.
 """
@@ -22,10 +22,10 @@ from trio.lowlevel import checkpoint
 from wsproto.frame_protocol import CloseReason
 
 import blazen_trio
-from blazen_trio.core.errors import EventDecodeError, ProtocolError
+from blazen_trio.core.errors import ProtocolError
 from blazen_trio.engine import EngineRun
+from blazen_trio.engine.infos import require_same
 from blazen_trio.websocket.protocol import (
-    VERSION,
     ErrorView,
     Fault,
     Message,
@@ -41,23 +41,25 @@ from blazen_trio.websocket.protocol.messages import (
     Ended,
     Error,
     History,
-    Ok,
+    OfRun,
     Received,
     Runs,
     Snapshot,
     Subscribe,
     Unsubscribe,
     Welcome,
-    verb,
 )
-from blazen_trio.websocket.protocol.views import LimitsView, ResultView, RunView
+from blazen_trio.websocket.protocol.views import LimitsView, ResultView
+from blazen_trio.websocket.server.answers import Answers
 from blazen_trio.websocket.server.authorizing import Caller
-from blazen_trio.websocket.server.calls import CALLS, begin, end
+from blazen_trio.websocket.server.calls import CALLS, Beginnings, begin, end
 from blazen_trio.websocket.server.delivery import Delivery
-from blazen_trio.websocket.server.feeds import Condition, condition_of
+from blazen_trio.websocket.server.feeds import Condition
 from blazen_trio.websocket.server.interfaces import ConnectionLike, ServerLike
+from blazen_trio.websocket.server.lists import LISTS
+from blazen_trio.websocket.server.targets import Target
 from blazen_trio.websocket.server.trouble import told_error
-from blazen_trio.websocket.server.verbs import LONG_VERBS, VERBS, Later, Verb
+from blazen_trio.websocket.server.verbs import LONG_VERBS, VERBS, Verb
 
 _BULKY: Final = (History, Runs, Snapshot)
 """Requests whose answers may be big, and that wait for nothing but the store."""
@@ -65,6 +67,8 @@ _BULKY: Final = (History, Runs, Snapshot)
 _VERBS: Final[Mapping[type[Request], Verb]] = {**VERBS, **CALLS}
 
 _CANCELLED: Final = RequestCancelledError()
+
+LEFT: Final = "it was left before it began"
 
 
 class Session:
@@ -78,14 +82,14 @@ class Session:
         self.subscriptions: dict[int, Delivery] = {}
         self._server = server
         self._connection = connection
-        self._caller = Caller(server.engine, server.authorize, connection)
         self._limits = server.limits
-        self._ids: set[int] = set()
-        self._beginning: dict[int, tuple[str, trio.Event]] = {}  # calls whose run is not durable yet, with its id
-        self._waits: dict[int, trio.CancelScope] = {}  # of long requests: what ends the waiting
+        self._caller = Caller(server.engine, server.authorize, connection)
         self._told: dict[str, Condition] = {}
-        self._bulk, self._turn = trio.Lock(), trio.Lock()
-        self._tasks = self._faults = 0
+        self._answers = Answers(connection, server.feeds, self._told)
+        self._beginnings = Beginnings()
+        self._waits: dict[int, trio.CancelScope] = {}  # of long requests: what ends the waiting
+        self._bulk = trio.Lock()
+        self._faults = 0
         self._is_closed = False
 
     # --- For the connection -------------------------------------------------------------------------------------------
@@ -96,7 +100,9 @@ class Session:
             message_bytes=self._limits.message_bytes, window=self._limits.window, requests=self._limits.requests
         )
         library = f"blazen_trio {blazen_trio.__version__}"
-        await self._send(Welcome(version=VERSION, library=library, node_id=self._server.node_id, limits=limits))
+        await self._send(
+            Welcome(version=self._connection.version, library=library, node_id=self._server.node_id, limits=limits)
+        )
 
     async def receive(self, text: str) -> None:
         """Take a whole message; a checkpoint that waits no longer than for one send."""
@@ -111,13 +117,10 @@ class Session:
         elif isinstance(message, Cancel):
             self._cancel(message.id)
             await checkpoint()
-        elif message.id in self._ids:
+        elif message.id in self._answers.ids:
             await self._fault(f"the request {message.id} has no answer yet; take another id", None)
-        elif problem := self._excess(message):
-            await self._send_error(message.id, ProtocolError(problem, str(message.id)))
         else:
-            self._begin(message)
-            await checkpoint()
+            await self._request(message)
 
     def close(self) -> None:
         """The connection is over."""
@@ -125,9 +128,17 @@ class Session:
 
     def statistics(self) -> dict[str, int]:
         """What it holds."""
-        return {"requests": len(self._ids), "subscriptions": len(self.subscriptions), "faults": self._faults}
+        return {"requests": len(self._answers.ids), "subscriptions": len(self.subscriptions), "faults": self._faults}
 
     # --- Messages -----------------------------------------------------------------------------------------------------
+
+    async def _request(self, request: Request) -> None:
+        self._count_sense()
+        if problem := self._excess(request):
+            await self._send_error(request.id, ProtocolError(problem, str(request.id)))
+        else:
+            self._begin(request)
+            await checkpoint()
 
     def _excess(self, request: Request) -> str:
         """What there would be too much of.
@@ -136,7 +147,7 @@ class Session:
         leave. A client that takes no answers has tasks enough soon, too.
         """
         limits = self._limits
-        if len(self._ids) >= limits.requests or self._tasks >= 2 * limits.requests:
+        if len(self._answers.ids) >= limits.requests or self._answers.tasks >= 2 * limits.requests:
             return f"more than {limits.requests} requests at once"
         if not isinstance(request, Subscribe):
             return ""
@@ -147,8 +158,7 @@ class Session:
         return ""
 
     def _begin(self, request: Request) -> None:
-        self._ids.add(request.id)
-        self._tasks += 1
+        self._answers.expect(request)
         if isinstance(request, Subscribe):  # known from now on, so that an "unsubscribe" right behind it finds it
             delivery = Delivery(request, self._connection, self._limits, self._told)
             self.subscriptions[request.id] = delivery
@@ -156,7 +166,7 @@ class Session:
             self._connection.nursery.start_soon(self._serve_subscription, request, delivery)
         else:
             if isinstance(request, Call):
-                self._beginning[request.id] = request.call_id, trio.Event()
+                self._beginnings.expect(request)
             if request.is_long:
                 self._waits[request.id] = trio.CancelScope()
             self._connection.nursery.start_soon(self._serve, request)
@@ -171,13 +181,18 @@ class Session:
         if delivery is not None and not delivery.take_received(message.seq):
             await self._fault(f"subscription {message.subscription}: {message.seq} was not sent yet", None)
         else:  # also of one that has just ended
+            self._count_sense()
             await checkpoint()
 
     async def _fault(self, problem: str, request_id: int | None) -> None:
-        request_id = None if request_id in self._ids else request_id
-        error = ProtocolError(problem, None if request_id is None else str(request_id))
+        """Something that makes no sense was said."""
+        request_id = None if request_id in self._answers.ids else request_id
         self._count_fault()
-        await self._send_error(request_id, error)
+        await self._send_error(request_id, ProtocolError(problem, None if request_id is None else str(request_id)))
+
+    def _count_sense(self) -> None:
+        """What a program of ours says by mistake is outweighed by what else it says."""
+        self._faults = max(0, self._faults - 1)
 
     def _count_fault(self) -> None:
         self._faults += 1
@@ -190,118 +205,77 @@ class Session:
 
     async def _serve(self, request: Request) -> None:
         """Be the task of one request."""
-        try:
+        with self._answers.serving():
             async with self._bulk if isinstance(request, _BULKY) else nullcontext():
                 outcome = await self._outcome(request)
-                self._has_begun(request)  # or never will
+                self._beginnings.note(request.id)  # or it never will
                 self._waits.pop(request.id, None)
-                await self._answer(request, outcome)
-        finally:
-            self._tasks -= 1
+                await self._answers.give(request, outcome)
 
     async def _outcome(self, request: Request) -> Any:
         """What it comes to: its value, or the exception that is its answer."""
         try:
-            await self._caller.check(request)
-            await self._wait_begun(getattr(request, "run_id", None))
+            if isinstance(request, OfRun):
+                await self._beginnings.wait(request.run_id)  # an abort may be right behind the call
+            target = await self._caller.check(request)
+            if isinstance(request, Subscribe):
+                return require_same(await target.run(), request.created)
             if isinstance(request, Unsubscribe):
                 return await self._unsubscribe(request)
             if request.is_long:
-                return await self._long_outcome(request, self._waits[request.id])
-            return await _VERBS[type(request)](self._server, self._caller, request)
+                return await self._long_outcome(request, target)
+            if type(request) in LISTS:
+                return await LISTS[type(request)](self._server, self._caller, request)
+            return await _VERBS[type(request)](self._server, target, request)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is one answer
             return error
 
-    async def _long_outcome(self, request: Request, wait: trio.CancelScope) -> object:
+    async def _long_outcome(self, request: Request, target: Target) -> object:
+        wait = self._waits[request.id]
         outcome: object
         if isinstance(request, Call):
             outcome = await self._call(request, wait)
         else:
-            outcome = await LONG_VERBS[type(request)](self._server, request, wait)
+            outcome = await LONG_VERBS[type(request)](self._server, target, request, wait)
         return _CANCELLED if wait.cancelled_caught else outcome
 
     async def _call(self, request: Call, wait: trio.CancelScope) -> ResultView | None:
         run = await begin(self._server, request)
-        self._has_begun(request)
+        self._beginnings.note(request.id)
         with wait:
             return await end(self._server, run)
         return None
-
-    async def _wait_begun(self, run_id: str | None) -> None:
-        """An abort may be right behind the call: then there is a run to abort; a checkpoint if it is."""
-        for call_id, begun in list(self._beginning.values()):
-            if call_id == run_id:
-                await begun.wait()
-
-    def _has_begun(self, request: Request) -> None:
-        if request.id in self._beginning:
-            self._beginning.pop(request.id)[1].set()
-
-    async def _answer(self, request: Request, outcome: object) -> None:
-        try:
-            self._turn.acquire_nowait()  # no checkpoint: what was seen of a run would be older than what is told of it
-        except trio.WouldBlock:
-            await self._turn.acquire()
-        try:
-            if isinstance(outcome, Later):
-                outcome = await _now(outcome)
-            await self._send_payload(self._answer_of(request, outcome))
-        finally:
-            self._turn.release()
-        if isinstance(outcome, RunView) and outcome.run_id in self._told:
-            self._server.feeds.poke(outcome.run_id)
-
-    def _answer_of(self, request: Request, outcome: object) -> bytes:
-        """The answer, which is to be sent now: the id is free."""
-        self._ids.discard(request.id)
-        if isinstance(outcome, RunView):
-            self._note_told(outcome)
-        return self._payload(request, outcome)
-
-    def _payload(self, request: Request, outcome: object) -> bytes:
-        if not isinstance(outcome, Exception):
-            try:
-                return encode(Ok(id=request.id, value=outcome))
-            except Exception as error:  # noqa: BLE001 - a value that is no JSON is a bug of ours
-                outcome = error
-        if isinstance(outcome, ProtocolError) and outcome.request_id is None:
-            outcome.request_id = str(request.id)
-        if isinstance(outcome, ProtocolError | EventDecodeError):
-            self._count_fault()
-        return encode(Error(id=request.id, error=told_error(outcome, f"request {verb(request)!r}")))
-
-    def _note_told(self, view: RunView) -> None:
-        """The client learns from an answer what the run is like: it may be older than what it was told by itself."""
-        if view.run_id in self._told:
-            self._told[view.run_id] = condition_of(view)
 
     # --- Subscriptions ------------------------------------------------------------------------------------------------
 
     async def _serve_subscription(self, request: Subscribe, delivery: Delivery) -> None:
         """Be the task of one subscription, from the request for it to its end."""
         try:
-            with delivery.scope:
-                await self._subscribe(request, delivery)
+            with self._answers.serving():
+                run = await self._opened(request, delivery)
+            if run is not None:
+                await self._deliver(run, delivery)
         finally:
             self._forget(delivery)
-        if delivery.is_left and request.id in self._ids:
-            await self._answer(request, ProtocolError("it was left before it began"))
-        delivery.gone()
+            delivery.gone()
 
-    async def _subscribe(self, request: Subscribe, delivery: Delivery) -> None:
-        try:
-            await self._caller.check(request)
-            run = await self._server.engine.get(request.run_id)
-        except Exception as error:  # noqa: BLE001 - as for other requests
-            self._forget(delivery)
-            await delivery.undisturbed(self._send_payload, self._answer_of(request, error))
-            return
-        finally:
-            self._tasks -= 1
-        await delivery.undisturbed(self._send_payload, self._answer_of(request, None))
-        ended = Ended(delivery.id, await self._delivered(delivery, run))
+    async def _opened(self, request: Subscribe, delivery: Delivery) -> EngineRun | None:
+        """Answer the request; gives the run if it is to be read."""
+        outcome: EngineRun | Exception = ProtocolError(LEFT)
+        with delivery.until_left():
+            outcome = await self._outcome(request)
+        if isinstance(outcome, EngineRun):
+            await self._answers.give(request, None)
+            return outcome
         self._forget(delivery)
-        await delivery.undisturbed(self._send_payload, encode(ended))
+        await self._answers.give(request, outcome)
+        return None
+
+    async def _deliver(self, run: EngineRun, delivery: Delivery) -> None:
+        with delivery.until_left():
+            ended = Ended(delivery.id, await self._delivered(delivery, run))
+            self._forget(delivery)
+            await delivery.undisturbed(self._answers.send, encode(ended))
 
     async def _delivered(self, delivery: Delivery, run: EngineRun) -> ErrorView | None:
         """Deliver all; gives why it could not be, if so."""
@@ -331,18 +305,4 @@ class Session:
         await self._send(Error(id=request_id, error=write_error(error)))
 
     async def _send(self, message: Message) -> None:
-        await self._send_payload(encode(message))
-
-    async def _send_payload(self, payload: bytes) -> None:
-        try:
-            await self._connection.send(payload)
-        except trio.BrokenResourceError:
-            return
-
-
-async def _now(later: Later) -> object:
-    """What was left for the answer's turn, or the exception that is its answer."""
-    try:
-        return await later.make()
-    except Exception as error:  # noqa: BLE001 - as for the rest of a request
-        return error
+        await self._answers.send(encode(message))

@@ -31,7 +31,7 @@ CLASSES_KNOWN_MAX: Final = 10_000
 
 def run_view(run: EngineRun) -> RunView:
     """A run as its handle shows it now."""
-    progress = run.progress
+    progress, history = run.progress, run.history
     return RunView(
         run_id=run.run_id,
         workflow=run.workflow.name,
@@ -41,6 +41,8 @@ def run_view(run: EngineRun) -> RunView:
         cost_usd=run.cost_total_usd,
         progress=None if progress is None else ProgressView.of(progress),
         running=run.running_steps(),
+        history=history[-1].sequence if history else 0,
+        created=run.created,
     )
 
 

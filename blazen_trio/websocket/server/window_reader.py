@@ -25,6 +25,7 @@ class WindowReader:
 
     def __init__(self, run: EngineRun, window: Window, writer: ItemWriter, limits: WebsocketLimits) -> None:
         self.is_over: bool = False
+        self._run = run
         self._events = run.stream_events(window.last)
         self._window = window
         self._writer = writer
@@ -36,13 +37,17 @@ class WindowReader:
         """Wait until there is something to take in, or the stream is over; a checkpoint.
 
         Raises:
+            RunNotFoundError: the run was deleted.
             StoreError: it cannot be read any more.
         """
         if self._unread:
             await trio.lowlevel.checkpoint()
             return
         try:
-            self._unread += await self._events.receive_records(self._count)
+            records = await self._events.receive_records(self._count)
+            if not self._run.is_held:  # what was read may be of another one that has the id since this was deleted
+                await self._run.info()
+            self._unread += records
         except trio.EndOfChannel:
             self.is_over = True
 
