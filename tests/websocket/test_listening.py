@@ -15,7 +15,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 from trio_websocket import open_websocket
 
 from blazen_trio.websocket import WebsocketLimits, WebsocketServer, open_websocket_server
-from blazen_trio.websocket.server import Connection, SessionLike, frame
+from blazen_trio.websocket.server import Connection, SessionLike, text_frame
 from blazen_trio.websocket.server.listening import PatientListener, open_reception
 from blazen_trio.websocket.server.server import ServerOptions
 from tests.websocket.castle import open_castle
@@ -214,7 +214,7 @@ class Flooding(Idle):
         self.connection.nursery.start_soon(self._flood)
 
     async def _flood(self) -> None:
-        long = frame(b"x" * 60_000)
+        long = text_frame(b"x" * 60_000)
         while True:
             await self.connection.send_frame(long)
 
