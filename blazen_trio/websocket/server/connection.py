@@ -30,11 +30,11 @@ class SessionLike(Protocol):
     """What a connection carries."""
 
     async def open(self) -> None:
-        """Called once, when the websocket is accepted."""
+        """Called once, when the websocket is accepted; a checkpoint."""
         ...
 
     async def receive(self, text: str) -> None:
-        """A whole message came. It waits no longer than for a send."""
+        """A whole message came; a checkpoint that waits no longer than for a send."""
         ...
 
     def close(self) -> None:

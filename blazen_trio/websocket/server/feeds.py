@@ -156,7 +156,7 @@ class RunFeed:
     # --- Reading ------------------------------------------------------------------------------------------------------
 
     async def read(self) -> None:
-        """Be the task that reads the stream, until it is over or nobody subscribes."""
+        """Be the task that reads the stream, until it is over or nobody subscribes; a checkpoint."""
         with self.scope:
             reader = WindowReader(self.run, self.window, self.writer, self._limits)
             try:
@@ -238,7 +238,7 @@ class Feeds:
 
     @asynccontextmanager
     async def joined(self, run: EngineRun, follower: Follower) -> AsyncGenerator[RunFeed, None]:
-        """The feed of a run, for one who wants what comes behind his position.
+        """The feed of a run, for one who wants what comes behind his position; entering is a checkpoint.
 
         Raises:
             StoreError: the run is not there any more, or its store fails.

@@ -116,7 +116,7 @@ class GuardedStream(trio.abc.Stream):
     # --- Inwards ------------------------------------------------------------------------------------------------------
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 - the guard knows better
-        """Whole frames; nothing at the end, which may also be the guard's decision."""
+        """Whole frames; nothing at the end, which may also be the guard's decision; a checkpoint."""
         if self._head:
             head, self._head = self._head, b""
             await trio.lowlevel.checkpoint()
@@ -178,7 +178,7 @@ class GuardedStream(trio.abc.Stream):
             self._taken_bytes = self.meter.message_bytes
 
     async def drain(self) -> None:
-        """Wait until the client has said goodbye too, or gone; what else it says is dropped.
+        """Wait until the client has said goodbye too, or gone; what else it says is dropped; a checkpoint.
 
         Behind a violation nobody knows where a frame begins, so no goodbye can be read: the client is shown the end of
         the stream instead, and closes. To close at once would take back what it has not read yet.
@@ -193,7 +193,7 @@ class GuardedStream(trio.abc.Stream):
     # --- Outwards -----------------------------------------------------------------------------------------------------
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """What the library sends: the answer to the handshake, pongs, the answer to a close frame."""
+        """What the library sends: the answer to the handshake, pongs, the answer to a close frame; a checkpoint."""
         if self.is_farewell_sent:
             await trio.lowlevel.checkpoint()
             return
@@ -205,7 +205,7 @@ class GuardedStream(trio.abc.Stream):
             await self._write(bytes(data))
 
     async def wait_send_all_might_not_block(self) -> None:
-        """As the socket has it."""
+        """As the socket has it; a checkpoint."""
         await self._stream.wait_send_all_might_not_block()
 
     async def send_frame(self, data: bytes) -> None:
@@ -227,7 +227,7 @@ class GuardedStream(trio.abc.Stream):
         self._traffic.messages_out += 1
 
     async def send_farewell(self, code: int, reason: str) -> None:
-        """The close frame, behind the frame that is just being written; after it nothing goes out."""
+        """The close frame, behind the frame that is just being written; after it nothing goes out; a checkpoint."""
         self.is_closing = True
         async with self._lock:
             if not self.is_farewell_sent:
@@ -278,7 +278,7 @@ class GuardedStream(trio.abc.Stream):
     # --- The end ------------------------------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
-        """The library is done."""
+        """The library is done; a checkpoint."""
         self._is_done = True
         self._owner.websocket_done()
         await trio.lowlevel.checkpoint()
@@ -290,7 +290,7 @@ def _plain_socket(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
 
 
 async def send_in_time(stream: trio.abc.SendStream, data: bytes | memoryview, chunk_s: float) -> None:
-    """Send, with a deadline for each 64 KiB.
+    """Send, with a deadline for each 64 KiB; a checkpoint.
 
     Raises:
         BrokenResourceError: it was missed, or the other side is gone.

@@ -143,7 +143,7 @@ class PatientListener(trio.abc.Listener[trio.abc.Stream]):
         self._listener = listener
 
     async def accept(self) -> trio.abc.Stream:
-        """The next connection."""
+        """The next connection; a checkpoint."""
         failures = 0
         while True:
             try:
@@ -157,7 +157,7 @@ class PatientListener(trio.abc.Listener[trio.abc.Stream]):
                 return stream
 
     async def aclose(self) -> None:
-        """Stop listening."""
+        """Stop listening; a checkpoint."""
         await self._listener.aclose()
 
 

@@ -222,7 +222,7 @@ class WebsocketServer:
     # --- All connections ----------------------------------------------------------------------------------------------
 
     async def keep_alive(self) -> None:
-        """Look after silent connections, for ever: one task for all of them."""
+        """Look after silent connections, for ever: one task for all of them; a checkpoint."""
         while True:
             await trio.sleep(min(self.limits.ping, self.limits.pong) / TICKS)
             now = trio.current_time()
