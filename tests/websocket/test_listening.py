@@ -72,6 +72,12 @@ async def test_strangers_are_not_let_in_by_mistake(host):
         open_websocket_server(ANY, host, 0)
 
 
+@pytest.mark.parametrize("options", [{"limits": None}, {"limits": {"requests": 1}}, {"authorize": True}])
+async def test_options_of_another_type_are_refused_at_once(options):
+    with pytest.raises(TypeError, match=next(iter(options))):
+        open_websocket_server(ANY, port=0, **options)
+
+
 @pytest.mark.parametrize("options", [{"token": ""}, {"token": "a b"}, {"origins": "http://a"}, {"hosts": ["a:1"]}])
 async def test_bad_options_are_refused_at_once(options):
     with pytest.raises(ValueError, match=next(iter(options))):

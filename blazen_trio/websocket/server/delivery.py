@@ -145,7 +145,7 @@ class Delivery:
     # --- The task -----------------------------------------------------------------------------------------------------
 
     async def deliver(self, feeds: Feeds, run: EngineRun) -> ErrorView | None:
-        """Send everything behind the position until the stream is over; a checkpoint. Gives why it is, unless it is the end.
+        """Send everything behind the position until the stream is over; gives why, unless it is the end; a checkpoint.
 
         Raises:
             StoreError: what is stored cannot be read.

@@ -68,6 +68,7 @@ def open_websocket_server(
 
     Raises:
         OSError: on entering: the port is taken, or the host is not one of this machine.
+        TypeError: at once: an option is something else.
         ValueError: at once: an option is wrong, or would let strangers in.
     """
     if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= PORT_MAX:

@@ -47,8 +47,12 @@ logger: Final = logging.getLogger("blazen_trio")
 class ServerOptions:
     """The options of ``open_websocket_server`` that are the server's own; it documents them."""
 
-    limits: WebsocketLimits = WebsocketLimits()
-    authorize: Authorize | None = None
+    limits: WebsocketLimits = attrs.field(
+        default=WebsocketLimits(), validator=attrs.validators.instance_of(WebsocketLimits)
+    )
+    authorize: Authorize | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.is_callable())
+    )
     registry: StepRegistry | None = None
 
 
