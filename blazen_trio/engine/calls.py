@@ -30,6 +30,7 @@ from blazen_trio.core.events import Event
 from blazen_trio.engine.engine import Engine
 from blazen_trio.engine.handle import EngineRun
 from blazen_trio.engine.holding import HeldRun
+from blazen_trio.engine.infos import require_same
 from blazen_trio.metadata import CALL, checked_metadata
 from blazen_trio.peers import ABORT_S
 from blazen_trio.run import WorkflowResult
@@ -123,7 +124,7 @@ async def _attached(engine: Engine, workflow_name: str, call_id: str, mark: str)
         what = "a run that was not called" if known is None else "a call with another input"
         raise _refusal(engine, f"the id is that of {what}; give each call an id of its own", call_id)
     await _try_again(engine.held.get(call_id))
-    return await engine.get(call_id)
+    return require_same(await engine.get(call_id), stored.created)
 
 
 async def _try_again(held: HeldRun | None) -> None:

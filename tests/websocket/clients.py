@@ -12,7 +12,7 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from blazen_trio.websocket import WebsocketLimits, WebsocketServer
-from blazen_trio.websocket.server import Connection, SessionLike, frame
+from blazen_trio.websocket.server import Connection, SessionLike, text_frame
 from blazen_trio.websocket.server.access import Doorkeeper
 from blazen_trio.websocket.server.server import ServerOptions
 
@@ -169,7 +169,7 @@ class Streaming(Echo):
 
     async def _stream(self) -> None:
         while True:
-            await self.connection.send_frame(frame(b"an event"))
+            await self.connection.send_frame(text_frame(b"an event"))
             await trio.sleep(0.1)
 
 

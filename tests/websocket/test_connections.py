@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from blazen_trio.websocket import WebsocketLimits
-from blazen_trio.websocket.server import Connection, access, frame
+from blazen_trio.websocket.server import Connection, access, text_frame
 from blazen_trio.websocket.server.connection import SessionLike
 from tests.websocket.castle import open_castle
 from tests.websocket.clients import (
@@ -346,7 +346,7 @@ async def test_many_tasks_send_whole_frames(autojump_clock):
 
 async def _send_often(connection: Connection, payload: bytes) -> None:
     for _ in range(10):
-        await connection.send_frame(frame(payload))
+        await connection.send_frame(text_frame(payload))
 
 
 async def test_who_waits_for_the_lock_when_it_closes_learns_it(autojump_clock):

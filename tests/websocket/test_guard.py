@@ -8,7 +8,8 @@ import trio
 from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from blazen_trio.websocket import WebsocketLimits
-from blazen_trio.websocket.server.guard import GuardedStream, Traffic, close_frame, frame, send_in_time
+from blazen_trio.websocket.server.guard import GuardedStream, Traffic, send_in_time
+from blazen_trio.websocket.server.writing import close_frame, text_frame
 from tests.websocket.clients import CLOSE, TEXT, Client, masked, open_house
 
 
@@ -69,12 +70,12 @@ async def test_the_end_of_the_stream_is_told(autojump_clock):
 async def test_after_the_close_frame_nothing_goes_out(autojump_clock):
     near, far = memory_stream_pair()
     guard = guard_of(far, Told())
-    await guard.send_frame(frame(b"before"))
+    await guard.send_frame(text_frame(b"before"))
     await guard.send_farewell(1001, "away")
     await guard.send_farewell(1002, "again")
     await guard.send_all(b"\x8a\x00")  # a pong of the library is dropped
     with pytest.raises(trio.BrokenResourceError):
-        await guard.send_frame(frame(b"after"))
+        await guard.send_frame(text_frame(b"after"))
     await far.aclose()
     client = Client(near)
     assert [await client.frame() for _ in range(3)] == [(TEXT, b"before"), (CLOSE, b"\x03\xe9away"), (-1, b"")]
@@ -84,7 +85,7 @@ async def test_a_pong_that_waited_behind_the_close_frame_is_dropped(autojump_clo
     near, far = lockstep_stream_pair()
     guard = guard_of(far, Told())
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(guard.send_frame, frame(b"before"))
+        nursery.start_soon(guard.send_frame, text_frame(b"before"))
         await wait_all_tasks_blocked()
         nursery.start_soon(guard.send_all, b"\x8a\x00")
         nursery.start_soon(guard.send_farewell, 1001, "away")
@@ -118,7 +119,7 @@ async def test_a_send_has_five_seconds_for_each_64_kib(autojump_clock):
 
         nursery.start_soon(read)
         with pytest.raises(trio.BrokenResourceError, match="did not take"):
-            await guard.send_frame(frame(b"x" * 65536 * 5))
+            await guard.send_frame(text_frame(b"x" * 65536 * 5))
     assert trio.current_time() == pytest.approx(16 + 5)
     assert (guard.is_broken, told.gones) == (True, 1)
 
@@ -128,11 +129,11 @@ async def test_a_cancelled_send_breaks_the_stream(autojump_clock):
     told = Told()
     guard = guard_of(far, told)
     with trio.move_on_after(1):
-        await guard.send_frame(frame(b"hello"))
+        await guard.send_frame(text_frame(b"hello"))
     assert told.gones == 1
     for send in (guard.send_frame, guard.send_all):
         with pytest.raises(trio.BrokenResourceError):
-            await send(frame(b"more"))
+            await send(text_frame(b"more"))
 
 
 async def test_a_send_that_is_cancelled_before_it_begins_breaks_nothing(autojump_clock):
@@ -140,8 +141,8 @@ async def test_a_send_that_is_cancelled_before_it_begins_breaks_nothing(autojump
     guard = guard_of(far, Told())
     with trio.CancelScope() as scope:
         scope.cancel()
-        await guard.send_frame(frame(b"hello"))
-    await guard.send_frame(frame(b"world"))
+        await guard.send_frame(text_frame(b"hello"))
+    await guard.send_frame(text_frame(b"world"))
     assert await Client(near).frame() == (TEXT, b"world")
 
 
@@ -149,10 +150,10 @@ async def test_senders_that_wait_for_each_other_may_be_cancelled(autojump_clock)
     near, far = lockstep_stream_pair()
     guard = guard_of(far, Told())
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(guard.send_frame, frame(b"first"))
+        nursery.start_soon(guard.send_frame, text_frame(b"first"))
         await wait_all_tasks_blocked()
         with trio.move_on_after(1):
-            await guard.send_frame(frame(b"second"))
+            await guard.send_frame(text_frame(b"second"))
         assert await Client(near).frame() == (TEXT, b"first")
     assert not guard.is_broken
 
@@ -171,7 +172,7 @@ async def test_many_frames_let_others_run(autojump_clock):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(count)
         for _ in range(1_000):
-            await guard.send_frame(frame(b"x"))
+            await guard.send_frame(text_frame(b"x"))
         nursery.cancel_scope.cancel()
     assert turns >= 20
 

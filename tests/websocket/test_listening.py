@@ -15,7 +15,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 from trio_websocket import open_websocket
 
 from blazen_trio.websocket import WebsocketLimits, WebsocketServer, open_websocket_server
-from blazen_trio.websocket.server import Connection, SessionLike, frame
+from blazen_trio.websocket.server import Connection, SessionLike, text_frame
 from blazen_trio.websocket.server.listening import PatientListener, open_reception
 from blazen_trio.websocket.server.server import ServerOptions
 from tests.websocket.castle import open_castle
@@ -70,6 +70,12 @@ async def settle(server: WebsocketServer, streams: int = 0) -> None:
 async def test_strangers_are_not_let_in_by_mistake(host):
     with pytest.raises(ValueError, match="give it a token= or authorize="):
         open_websocket_server(ANY, host, 0)
+
+
+@pytest.mark.parametrize("options", [{"limits": None}, {"limits": {"requests": 1}}, {"authorize": True}])
+async def test_options_of_another_type_are_refused_at_once(options):
+    with pytest.raises(TypeError, match=next(iter(options))):
+        open_websocket_server(ANY, port=0, **options)
 
 
 @pytest.mark.parametrize("options", [{"token": ""}, {"token": "a b"}, {"origins": "http://a"}, {"hosts": ["a:1"]}])
@@ -214,7 +220,7 @@ class Flooding(Idle):
         self.connection.nursery.start_soon(self._flood)
 
     async def _flood(self) -> None:
-        long = frame(b"x" * 60_000)
+        long = text_frame(b"x" * 60_000)
         while True:
             await self.connection.send_frame(long)
 

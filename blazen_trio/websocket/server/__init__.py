@@ -20,13 +20,14 @@ From the top down; a file imports only from those below it:
 ``access``      Host, Origin, token, version: who may come in
 ``head``        the head of a request; answers
 ``frames``      ``FrameMeter``: counts and checks what a client sends
+``writing``     frames as the server writes them
 ==============  ======================================================================================================
 """
 
 from blazen_trio.websocket.server.connection import Connection as Connection
 from blazen_trio.websocket.server.connection import SessionLike as SessionLike
-from blazen_trio.websocket.server.guard import frame as frame
 from blazen_trio.websocket.server.interfaces import Access as Access
 from blazen_trio.websocket.server.interfaces import Authorize as Authorize
 from blazen_trio.websocket.server.listening import open_websocket_server as open_websocket_server
 from blazen_trio.websocket.server.server import WebsocketServer as WebsocketServer
+from blazen_trio.websocket.server.writing import text_frame as text_frame

@@ -53,7 +53,7 @@ def _ref_view(key: RegistryKey, refs: SessionRefRegistry) -> RefView:
 
 
 async def deref_session_ref(server: ServerLike, target: Target, request: messages.DerefSessionRef) -> RefDataView:
-    """The bytes of a live object. Raises ``SessionRefNotFoundError``."""
+    """The bytes of a live object; a checkpoint. Raises ``SessionRefNotFoundError``."""
     await checkpoint()
     key = _key_of(server, target, request.key)
     if key is None:
@@ -63,7 +63,7 @@ async def deref_session_ref(server: ServerLike, target: Target, request: message
 
 
 async def release_session_ref(server: ServerLike, target: Target, request: messages.ReleaseSessionRef) -> bool:
-    """Forget a live object; whether it was here."""
+    """Forget a live object; whether it was here; a checkpoint."""
     await checkpoint()
     key = _key_of(server, target, request.key)
     return key is not None and server.engine.kept_refs.release(key)

@@ -19,8 +19,9 @@ from wsproto.frame_protocol import CloseReason
 
 from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.server.access import Admission
-from blazen_trio.websocket.server.guard import PING, GuardedStream, Traffic, frame
+from blazen_trio.websocket.server.guard import GuardedStream, Traffic
 from blazen_trio.websocket.server.head import Head
+from blazen_trio.websocket.server.writing import PING, text_frame
 
 _QUIET: Final = (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionClosed)
 
@@ -29,11 +30,11 @@ class SessionLike(Protocol):
     """What a connection carries."""
 
     async def open(self) -> None:
-        """Called once, when the websocket is accepted."""
+        """Called once, when the websocket is accepted; a checkpoint."""
         ...
 
     async def receive(self, text: str) -> None:
-        """A whole message came. It waits no longer than for a send."""
+        """A whole message came; a checkpoint that waits no longer than for a send."""
         ...
 
     def close(self) -> None:
@@ -78,20 +79,20 @@ class Connection:
     # --- For the session ----------------------------------------------------------------------------------------------
 
     async def send(self, payload: bytes) -> None:
-        """Send one text message of any size.
+        """Send one text message of any size. It is a checkpoint only now and then.
 
         Raises:
             BrokenResourceError: the connection is gone, or closing.
         """
-        await self._guard.send_frame(frame(payload))
+        await self._guard.send_frame(text_frame(payload))
 
-    async def send_frame(self, frame: bytes) -> None:
-        """Send a frame that ``frame`` made: one for many clients. It is a checkpoint only now and then.
+    async def send_frame(self, data: bytes) -> None:
+        """Send a frame that ``text_frame`` made: one for many clients. It is a checkpoint only now and then.
 
         Raises:
             BrokenResourceError: the connection is gone, or closing.
         """
-        await self._guard.send_frame(frame)
+        await self._guard.send_frame(data)
 
     def close_soon(self, code: int, reason: str) -> None:
         """Begin to close; the first call decides how."""
@@ -104,7 +105,7 @@ class Connection:
     # --- Its life -----------------------------------------------------------------------------------------------------
 
     async def live(self, open_session: Callable[["Connection"], SessionLike], traffic: Traffic) -> None:
-        """Accept the websocket, carry the session, close.
+        """Accept the websocket, carry the session, close; a checkpoint.
 
         What the session raises comes out, unless it only says that the connection is over.
         """

@@ -23,11 +23,11 @@ from blazen_trio.websocket.limits import WebsocketLimits
 from blazen_trio.websocket.protocol import ErrorView, events_message
 from blazen_trio.websocket.protocol.messages import Subscribe
 from blazen_trio.websocket.server.feeds import Condition, Feeds, RunFeed, Types
-from blazen_trio.websocket.server.guard import frame
 from blazen_trio.websocket.server.interfaces import ConnectionLike
 from blazen_trio.websocket.server.shown import ItemWriter, gap_item
 from blazen_trio.websocket.server.window import Window
 from blazen_trio.websocket.server.window_reader import WindowReader, new_window
+from blazen_trio.websocket.server.writing import text_frame
 
 _TELLINGS_PER_WINDOW: Final = 4
 """So often a client learns how far it is while nothing on the way is for it."""
@@ -46,8 +46,8 @@ class Source(Protocol):
         """Whether nothing will come behind that."""
         ...
 
-    def frame(self, subscription: int, position: int, end: int, types: Types) -> tuple[int, bytes | None]:
-        """See ``RunFeed.frame``."""
+    def next_frame(self, subscription: int, position: int, end: int, types: Types) -> tuple[int, bytes | None]:
+        """See ``RunFeed.next_frame``."""
         ...
 
     async def more(self) -> None:
@@ -68,11 +68,10 @@ class CatchUp:
         """Whether nothing will come behind that."""
         return self._reader.is_over
 
-    def frame(self, subscription: int, position: int, end: int, types: Types) -> tuple[int, bytes | None]:
-        """See ``RunFeed.frame``."""
+    def next_frame(self, subscription: int, position: int, end: int, types: Types) -> tuple[int, bytes | None]:
+        """See ``RunFeed.next_frame``."""
         end = min(end, self.window.last)
-        until, texts = self.window.take(position, end, types, self._limits.batch_bytes)
-        return until, frame(events_message(subscription, until, texts)) if texts else None
+        return self.window.frame(subscription, position, end, types, self._limits.batch_bytes)
 
     async def more(self) -> None:
         """Read on; a checkpoint."""
@@ -146,7 +145,7 @@ class Delivery:
     # --- The task -----------------------------------------------------------------------------------------------------
 
     async def deliver(self, feeds: Feeds, run: EngineRun) -> ErrorView | None:
-        """Send everything behind the position until the stream is over; gives why it is, unless it is the end.
+        """Send everything behind the position until the stream is over; gives why, unless it is the end; a checkpoint.
 
         Raises:
             StoreError: what is stored cannot be read.
@@ -196,7 +195,7 @@ class Delivery:
         await self._send(feed.run_frame)
 
     async def _send_next(self, source: Source, end: int) -> None:
-        until, ready = source.frame(self.id, self.position, end, self._types)
+        until, ready = source.next_frame(self.id, self.position, end, self._types)
         self.position = until
         if ready is not None:
             self._sent = until
@@ -207,12 +206,12 @@ class Delivery:
     async def _send_gap(self, floor: int) -> None:
         gap = gap_item(floor, floor - self.position, time.time())
         self.position = self._sent = floor
-        await self._send(frame(events_message(self.id, floor, [gap])))
+        await self._send(text_frame(events_message(self.id, floor, [gap])))
 
     async def _tell_position(self) -> None:
         if self._sent < self.position:
             self._sent = self.position
-            await self._send(frame(events_message(self.id, self.position, [])))
+            await self._send(text_frame(events_message(self.id, self.position, [])))
 
     async def _wait_for_credit(self) -> None:
         self._credit = Parking()

@@ -25,14 +25,14 @@ from blazen_trio.core.events import InputRequestEvent
 from blazen_trio.core.status import RunStatus
 from blazen_trio.engine import EngineRun
 from blazen_trio.websocket.limits import WebsocketLimits
-from blazen_trio.websocket.protocol import ErrorView, encode, events_message
+from blazen_trio.websocket.protocol import ErrorView, encode
 from blazen_trio.websocket.protocol.messages import Run
 from blazen_trio.websocket.protocol.views import RunView
-from blazen_trio.websocket.server.guard import frame
 from blazen_trio.websocket.server.shown import ItemWriter, run_view
 from blazen_trio.websocket.server.trouble import told_error
 from blazen_trio.websocket.server.window import Window
 from blazen_trio.websocket.server.window_reader import WindowReader, new_window
+from blazen_trio.websocket.server.writing import text_frame
 
 _COUNTED: Final = ("readers", "events", "bytes")
 
@@ -98,7 +98,7 @@ class RunFeed:
 
     # --- For the subscribers ------------------------------------------------------------------------------------------
 
-    def frame(self, subscription: int, position: int, end: int, types: Types) -> tuple[int, bytes | None]:
+    def next_frame(self, subscription: int, position: int, end: int, types: Types) -> tuple[int, bytes | None]:
         """The next frame of a subscription behind ``position``, which is in the window, and where that leads to.
 
         Nothing beyond ``end``; ``None``: there is nothing for it on the way.
@@ -111,8 +111,7 @@ class RunFeed:
 
     def _made(self, key: tuple[int, int, int, Types]) -> tuple[int, bytes | None]:
         subscription, position, end, types = key
-        until, texts = self.window.take(position, end, types, self._limits.batch_bytes)
-        made = until, frame(events_message(subscription, until, texts)) if texts else None
+        made = self.window.frame(subscription, position, end, types, self._limits.batch_bytes)
         self._keep(key, made)
         return made
 
@@ -145,7 +144,7 @@ class RunFeed:
         if known is not None and known == now:
             return known
         self._condition = now
-        self._run_frame = frame(encode(Run(run=view)))
+        self._run_frame = text_frame(encode(Run(run=view)))
         return now
 
     @property
@@ -157,7 +156,7 @@ class RunFeed:
     # --- Reading ------------------------------------------------------------------------------------------------------
 
     async def read(self) -> None:
-        """Be the task that reads the stream, until it is over or nobody subscribes."""
+        """Be the task that reads the stream, until it is over or nobody subscribes; a checkpoint."""
         with self.scope:
             reader = WindowReader(self.run, self.window, self.writer, self._limits)
             try:
@@ -239,7 +238,7 @@ class Feeds:
 
     @asynccontextmanager
     async def joined(self, run: EngineRun, follower: Follower) -> AsyncGenerator[RunFeed, None]:
-        """The feed of a run, for one who wants what comes behind his position.
+        """The feed of a run, for one who wants what comes behind his position; entering is a checkpoint.
 
         Raises:
             StoreError: the run is not there any more, or its store fails.

@@ -12,10 +12,11 @@ from typing import Final, Protocol
 
 import attrs
 import trio
-from wsproto.frame_protocol import CloseReason, FrameProtocol
+from wsproto.frame_protocol import CloseReason
 
 from blazen_trio.websocket.limits import SEND_CHUNK_BYTES, WebsocketLimits
 from blazen_trio.websocket.server.frames import FrameMeter
+from blazen_trio.websocket.server.writing import close_frame
 
 RECEIVE_BYTES: Final = 16 * 1024
 """Received at once: much for what a client asks, little beside the limit of the inbox."""
@@ -29,23 +30,6 @@ INBOX_BUSY: Final = 200
 NAP_S: Final = 0.01
 
 _CLOSE_BYTE: Final = b"\x88"
-
-
-def frame(payload: bytes) -> bytes:
-    """A text message as the one frame that carries it.
-
-    Args:
-        payload: UTF-8.
-    """
-    return bytes(FrameProtocol(client=False, extensions=[]).send_data(payload.decode()))
-
-
-def close_frame(code: int, reason: str) -> bytes:
-    """A close frame; a long reason is cut."""
-    return bytes(FrameProtocol(client=False, extensions=[]).close(code, reason))
-
-
-PING: Final = bytes(FrameProtocol(client=False, extensions=[]).ping(b""))
 
 
 @attrs.define
@@ -127,13 +111,12 @@ class GuardedStream(trio.abc.Stream):
         self._sends = 0
         self._taken = 0
         self._taken_bytes = 0
-        is_plain = os.name == "posix" and isinstance(stream, trio.SocketStream)
-        self._socket = stream.socket if is_plain and isinstance(stream, trio.SocketStream) else None
+        self._socket = _plain_socket(stream)
 
     # --- Inwards ------------------------------------------------------------------------------------------------------
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 - the guard knows better
-        """Whole frames; nothing at the end, which may also be the guard's decision."""
+        """Whole frames; nothing at the end, which may also be the guard's decision; a checkpoint."""
         if self._head:
             head, self._head = self._head, b""
             await trio.lowlevel.checkpoint()
@@ -195,7 +178,7 @@ class GuardedStream(trio.abc.Stream):
             self._taken_bytes = self.meter.message_bytes
 
     async def drain(self) -> None:
-        """Wait until the client has said goodbye too, or gone; what else it says is dropped.
+        """Wait until the client has said goodbye too, or gone; what else it says is dropped; a checkpoint.
 
         Behind a violation nobody knows where a frame begins, so no goodbye can be read: the client is shown the end of
         the stream instead, and closes. To close at once would take back what it has not read yet.
@@ -210,7 +193,7 @@ class GuardedStream(trio.abc.Stream):
     # --- Outwards -----------------------------------------------------------------------------------------------------
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """What the library sends: the answer to the handshake, pongs, the answer to a close frame."""
+        """What the library sends: the answer to the handshake, pongs, the answer to a close frame; a checkpoint."""
         if self.is_farewell_sent:
             await trio.lowlevel.checkpoint()
             return
@@ -222,11 +205,11 @@ class GuardedStream(trio.abc.Stream):
             await self._write(bytes(data))
 
     async def wait_send_all_might_not_block(self) -> None:
-        """As the socket has it."""
+        """As the socket has it; a checkpoint."""
         await self._stream.wait_send_all_might_not_block()
 
-    async def send_frame(self, frame: bytes) -> None:
-        """Send a whole frame. It lets other tasks run now and then, or when the socket is full.
+    async def send_frame(self, data: bytes) -> None:
+        """Send a whole frame. It lets other tasks run now and then, or when the socket is full; it can be cancelled.
 
         Raises:
             BrokenResourceError: the connection is gone, or closing.
@@ -238,13 +221,13 @@ class GuardedStream(trio.abc.Stream):
             await self._lock.acquire()
         try:
             self._check()
-            await self._write(frame)
+            await self._write(data)
         finally:
             self._lock.release()
         self._traffic.messages_out += 1
 
     async def send_farewell(self, code: int, reason: str) -> None:
-        """The close frame, behind the frame that is just being written; after it nothing goes out."""
+        """The close frame, behind the frame that is just being written; after it nothing goes out; a checkpoint."""
         self.is_closing = True
         async with self._lock:
             if not self.is_farewell_sent:
@@ -256,21 +239,25 @@ class GuardedStream(trio.abc.Stream):
         if self.is_broken or (not is_farewell and (self.is_closing or self._is_done)):
             raise trio.BrokenResourceError("the websocket is closed")
 
-    async def _write(self, frame: bytes) -> None:
-        sent = self._write_now(frame)
-        if sent < len(frame):
-            await self._write_rest(memoryview(frame)[sent:])
-        self._traffic.bytes_out += len(frame)
+    async def _write(self, data: bytes) -> None:
+        sent = self._write_now(data)
+        if sent < len(data):
+            await self._write_rest(memoryview(data)[sent:])
+        self._traffic.bytes_out += len(data)
         self._sends += 1
         if not self._sends % SENDS_AT_ONCE:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
-    def _write_now(self, frame: bytes) -> int:
-        """Write what the socket takes at once: no deadline, no turn of other tasks; how many bytes that were."""
+    def _write_now(self, data: bytes) -> int:
+        """Write what the socket takes at once: no deadline, no turn of other tasks; how many bytes that were.
+
+        Trio's own ``send`` would be a checkpoint for each frame, half of what a frame costs. Beneath it the socket does
+        not block, and nobody else writes to it: every frame of this connection goes out under one lock.
+        """
         if self._socket is None:
             return 0
         try:
-            return os.write(self._socket.fileno(), frame)
+            return os.write(self._socket.fileno(), data)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -291,14 +278,19 @@ class GuardedStream(trio.abc.Stream):
     # --- The end ------------------------------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
-        """The library is done."""
+        """The library is done; a checkpoint."""
         self._is_done = True
         self._owner.websocket_done()
         await trio.lowlevel.checkpoint()
 
 
+def _plain_socket(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
+    """The socket that bytes may be written to as they are; elsewhere than on POSIX a socket is no file to write to."""
+    return stream.socket if os.name == "posix" and isinstance(stream, trio.SocketStream) else None
+
+
 async def send_in_time(stream: trio.abc.SendStream, data: bytes | memoryview, chunk_s: float) -> None:
-    """Send, with a deadline for each 64 KiB.
+    """Send, with a deadline for each 64 KiB; a checkpoint.
 
     Raises:
         BrokenResourceError: it was missed, or the other side is gone.

@@ -77,7 +77,7 @@ class ConnectionLike(Protocol):
         """Send a text message; a checkpoint."""
         ...
 
-    async def send_frame(self, frame: bytes) -> None:
+    async def send_frame(self, data: bytes) -> None:
         """Send the bytes of a whole frame; a checkpoint."""
         ...
 

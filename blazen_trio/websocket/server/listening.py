@@ -68,6 +68,7 @@ def open_websocket_server(
 
     Raises:
         OSError: on entering: the port is taken, or the host is not one of this machine.
+        TypeError: at once: an option is something else.
         ValueError: at once: an option is wrong, or would let strangers in.
     """
     if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= PORT_MAX:
@@ -143,7 +144,7 @@ class PatientListener(trio.abc.Listener[trio.abc.Stream]):
         self._listener = listener
 
     async def accept(self) -> trio.abc.Stream:
-        """The next connection."""
+        """The next connection; a checkpoint."""
         failures = 0
         while True:
             try:
@@ -157,7 +158,7 @@ class PatientListener(trio.abc.Listener[trio.abc.Stream]):
                 return stream
 
     async def aclose(self) -> None:
-        """Stop listening."""
+        """Stop listening; a checkpoint."""
         await self._listener.aclose()
 
 

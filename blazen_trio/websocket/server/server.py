@@ -47,8 +47,12 @@ logger: Final = logging.getLogger("blazen_trio")
 class ServerOptions:
     """The options of ``open_websocket_server`` that are the server's own; it documents them."""
 
-    limits: WebsocketLimits = WebsocketLimits()
-    authorize: Authorize | None = None
+    limits: WebsocketLimits = attrs.field(
+        default=WebsocketLimits(), validator=attrs.validators.instance_of(WebsocketLimits)
+    )
+    authorize: Authorize | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.is_callable())
+    )
     registry: StepRegistry | None = None
 
 
@@ -222,7 +226,7 @@ class WebsocketServer:
     # --- All connections ----------------------------------------------------------------------------------------------
 
     async def keep_alive(self) -> None:
-        """Look after silent connections, for ever: one task for all of them."""
+        """Look after silent connections, for ever: one task for all of them; a checkpoint."""
         while True:
             await trio.sleep(min(self.limits.ping, self.limits.pong) / TICKS)
             now = trio.current_time()

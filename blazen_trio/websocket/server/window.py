@@ -9,6 +9,9 @@ from typing import Final
 
 import msgspec
 
+from blazen_trio.websocket.protocol import events_message
+from blazen_trio.websocket.server.writing import text_frame
+
 _KEPT_EIGHTHS: Final = 7
 """When it is full it is cut down to so many eighths at once, so that cutting costs nothing per item."""
 
@@ -64,6 +67,13 @@ class Window:
                     return item.seq - 1, texts
                 texts.append(item.data)
         return end, texts
+
+    def frame(
+        self, subscription: int, position: int, end: int, types: frozenset[str] | None, bytes_max: int
+    ) -> tuple[int, bytes | None]:
+        """What ``take`` gives, as a subscription's frame; ``None``: there is nothing for it on the way."""
+        until, texts = self.take(position, end, types, bytes_max)
+        return until, text_frame(events_message(subscription, until, texts)) if texts else None
 
     def __len__(self) -> int:
         return len(self._items)
