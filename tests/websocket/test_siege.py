@@ -122,8 +122,10 @@ async def test_to_a_slow_reader_on_a_real_socket_what_came_and_what_is_missing_i
         slow = await castle.guest(caller)
         trickle = Trickle(slow.client, 65_536, 0.1)
         run = await castle.engine.start("counting", [count, 300, 0.0], run_id="run")
+        await run.pause(interrupt=True)  # else it could be over before anybody reads, and all would come from the store
         for each in (fast, slow):
-            await each.say("subscribe", id=1, run_id="run", window=500)
+            await each.ask("subscribe", id=1, run_id="run", window=500)
+        await run.resume_in_place()
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(acknowledge, fast)

@@ -10,7 +10,6 @@ from trio.testing import MockClock
 from blazen_trio import StoreError, open_engine
 from blazen_trio.stores import MemoryStore
 from blazen_trio.testing.stores import _Around
-from blazen_trio.websocket.server import verbs
 from blazen_trio.websocket.server.interfaces import Access
 from tests.websocket.fakes import Refused, approving, asking, connected, new_tap, pouring, serving
 
@@ -264,24 +263,3 @@ async def test_a_page_shows_only_what_may_be_seen_and_is_full_all_the_same(autoj
         third = await client.ask("runs", limit=4, after=second[-1]["run_id"])
         assert [len(first), len(second), len(third)] == [4, 4, 2]
         assert sorted(int(each["run_id"]) for each in first + second + third) == list(range(1, 20, 2))
-
-
-async def test_a_page_for_one_who_may_see_nothing_looks_at_so_many_runs_and_no_more(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(verbs, "RUNS_LOOKED_AT_MAX", 20)  # of 10,000: as many runs would take a minute
-    asked: list[str | None] = []
-
-    def no_run(access: Access) -> bool:
-        asked.append(access.run_id)
-        return access.verb == "runs"
-
-    async with (
-        open_engine(MemoryStore(), [asking]) as engine,
-        serving(engine, no_run) as server,
-        connected(server) as client,
-    ):
-        for number in range(50):
-            await engine.start("asking", run_id=str(number))
-        assert await client.ask("runs", limit=8) == []
-        assert len(asked) == 1 + 3 * 8  # the pages until there were 20
