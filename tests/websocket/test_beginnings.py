@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazen_trio.websocket.client.beginnings import KEPT_BYTES, Addressee, Beginning
+from blazen_trio.websocket.client.beginnings import KEPT_BYTES, Addressee, Beginnings
 from blazen_trio.websocket.protocol import encode
 from blazen_trio.websocket.protocol.errors import ErrorView
 from blazen_trio.websocket.protocol.messages import Ended, Error, Events, Ok, ServerMessage
@@ -31,13 +31,15 @@ def test_however_the_bytes_are_cut_the_beginning_is_that_of_the_last_message(
     data = HANDSHAKE
     for first, second in messages:
         data += frame(first, is_final=False) + frame(b"ping", 9) + frame(second, 0) + frame(b"", 10)
-    beginning = Beginning()
+    watched = Beginnings(1_000)
     for cut in cuts:
-        beginning.feed(data[:cut])
+        watched.feed(data[:cut])
         data = data[cut:]
-    beginning.feed(data)
+    watched.feed(data)
     whole = b"".join(messages[-1]) if messages else b""
-    assert (beginning.text, beginning.size) == (whole[:KEPT_BYTES], len(whole))
+    assert (watched.text, watched.size) == (whole[:KEPT_BYTES], len(whole))
+    big = [first + second for first, second in messages if len(first + second) > 1_000]
+    assert watched.too_big == (big[-1][:KEPT_BYTES] if big else None)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,7 @@ def test_however_the_bytes_are_cut_the_beginning_is_that_of_the_last_message(
     ],
 )
 def test_the_beginning_says_whom_a_message_is_for(message: ServerMessage, addressee: Addressee | None) -> None:
-    beginning = Beginning()
-    beginning.feed(HANDSHAKE + frame(encode(message))[:100])
-    assert beginning.addressee() == addressee
+    watched = Beginnings(20)
+    watched.feed(HANDSHAKE + frame(b"{}") + frame(encode(message)) + frame(b"{}"))
+    assert watched.addressee() == addressee
+    assert watched.text == b"{}"

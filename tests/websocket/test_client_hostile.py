@@ -106,7 +106,7 @@ async def test_an_answer_twice_is_a_violation(autojump_clock: MockClock) -> None
 async def test_an_answer_to_what_was_not_sent_yet_is_a_violation(autojump_clock: MockClock) -> None:
     async with scene() as story:
         run = await story.run()
-        await story.server.say(Ok(story.engine.link.new_id() + 1))
+        await story.server.say(Ok(story.engine._client.link.new_id() + 1))
         await wait_all_tasks_blocked()
         assert not story.engine.statistics()["connected"]
         await run.info()
@@ -144,6 +144,17 @@ async def test_an_answer_that_is_too_big_is_nobody_elses_business(autojump_clock
             await trio.sleep(1)
             await story.server.cut()
         assert outcomes[0].result == 3
+
+
+async def test_a_message_that_is_too_big_is_known_though_others_come_right_behind_it(autojump_clock: MockClock) -> None:
+    async with scene(message_bytes=10_000) as story:
+        run = await story.run()
+        news = RunMessage(story.model.run().view)
+        story.server.script = lambda message: [Ok(message.id, "x" * 20_000), news, news]
+        with trio.fail_after(10), pytest.raises(ProtocolError, match="message_bytes=10000"):
+            await run.snapshot()
+        story.server.script = lambda _: None
+        await run.info()
 
 
 async def test_an_event_that_is_too_big_ends_its_own_subscription(autojump_clock: MockClock) -> None:
@@ -304,13 +315,13 @@ async def test_a_client_that_is_cancelled_says_goodbye_and_does_not_wait(autojum
 
 async def test_a_send_that_takes_too_long_or_is_cut_off_breaks_the_stream(autojump_clock: MockClock) -> None:
     one, _other = lockstep_stream_pair()
-    tap = Tap(one)
+    tap = Tap(one, BYTES)
     begun = trio.current_time()
     with pytest.raises(trio.BrokenResourceError, match="takes nothing"):
         await tap.send_all(b"x")
     assert trio.current_time() - begun == SEND_S
     one, other = lockstep_stream_pair()
-    tap = Tap(one)
+    tap = Tap(one, BYTES)
     with trio.move_on_after(1):
         await tap.send_all(b"x")
     with pytest.raises(trio.BrokenResourceError, match="cut off"):

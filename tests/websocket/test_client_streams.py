@@ -34,7 +34,7 @@ from blazen_trio.websocket.protocol.fields import EventData
 from blazen_trio.websocket.protocol.messages import Ended, Error, Events, ServerMessage, Welcome
 from blazen_trio.websocket.protocol.views import ItemView, LimitsView
 from tests.websocket.fake_server import BYTES, Model
-from tests.websocket.lines import exchange
+from tests.websocket.lines import Line, exchange
 from tests.websocket.stories import LoudMark, Mark, Note, Scene, numbers, scene, take
 
 
@@ -101,6 +101,32 @@ async def test_where_no_more_are_taken_one_can_be_left_for_another(autojump_cloc
                 async with run.stream_events() as subscription:
                     assert await subscription.receive() == Mark()
             assert [await numbers(each, 1) for each in kept] == [[1], [1]]
+
+
+@pytest.mark.parametrize("is_opened_anew", [True, False])
+async def test_a_stream_is_never_that_of_a_successor_under_the_id(
+    autojump_clock: MockClock, *, is_opened_anew: bool
+) -> None:
+    lines: list[Line] = []
+    waiting = Workflow("waiting", [mark_and_wait], events=[Mark], publish_lifecycle=False)
+    async with open_engine(MemoryStore(), [waiting]) as engine, exchange() as there:
+        await there.open(engine)
+        async with there.client(lines, [waiting]) as remote:
+            run = await remote.start("waiting", run_id="mine")
+            subscription = run.stream_events()
+            assert await numbers(subscription, 1) == [1]
+            there.is_reachable = False
+            lines[-1].cut()
+            await engine.abort("mine")
+            await trio.sleep(1)
+            await engine.delete("mine")
+            await engine.start("waiting", run_id="mine")
+            there.is_reachable = True
+            if is_opened_anew:
+                subscription = run.stream_events(after=subscription.position)
+            with pytest.raises(RunNotFoundError):
+                await numbers(subscription, 100)
+            assert await numbers((await remote.get("mine")).stream_events(), 1) == [1]
 
 
 async def test_one_that_is_left_gives_its_place_back_whatever_the_server_answers(autojump_clock: MockClock) -> None:

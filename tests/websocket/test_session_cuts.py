@@ -27,7 +27,7 @@ from blazen_trio import (
 )
 from blazen_trio.stores import MemoryStore
 from blazen_trio.websocket import RemoteEngine, RemoteRun
-from blazen_trio.websocket.client.engine import ENDED_SINCE
+from blazen_trio.websocket.client.controls import ENDED_SINCE
 from blazen_trio.websocket.client.ledger import UNKNOWN
 from tests.websocket.lines import Exchange, Line, exchange, outcome_of
 

@@ -6,7 +6,9 @@ From the top down; a file imports only from those below it:
 ``opening``       ``open_websocket_client``: the block that a client lives in
 ``engine``        ``RemoteEngine``: the verbs of ``Engine``, each a request
 ``run``           ``RemoteRun``: one run, as it was heard of last
+``controls``      what is done to a run: answers, events, pause, abort
 ``subscription``  ``RemoteSubscription``: the stream of a run, one after another, however often the connection is lost
+``client``        ``Client``: what engine and runs have in common
 ``checks``        what a user gives, checked before it is said
 ``answers``       what a server answers, as what users know of local runs
 ``link``          one connection after another: dials, speaks, loses patience

@@ -27,17 +27,20 @@ class Addressee:
     is_subscription: bool
 
 
-class Beginning:
+class Beginnings:
     """Watches the bytes of a connection from the handshake's end on.
 
     Attributes:
         text: how the last message began.
         size: how many bytes of it have come.
+        too_big: how the last one began that has more than ``bytes_max``; others may have come in one piece with it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int) -> None:
         self.text: bytes = b""
         self.size: int = 0
+        self.too_big: bytes | None = None
+        self._bytes_max = bytes_max
         self._rest = bytearray()  # of what cannot be read yet: the handshake, or the head of a frame
         self._is_open = False
         self._is_text = False
@@ -74,8 +77,10 @@ class Beginning:
         if self._is_text:
             self.size += len(piece)
             self.text += piece[: KEPT_BYTES - len(self.text)]
+            if self.size > self._bytes_max:
+                self.too_big = self.text
 
     def addressee(self) -> Addressee | None:
-        """Whom the last message is for, if that can be read."""
-        found = _FOR.match(self.text)
+        """Whom the message is for that is too big, if there is one and that can be read."""
+        found = _FOR.match(self.too_big or b"")
         return None if found is None else Addressee(int(found[2]), is_subscription=found[1] is not None)

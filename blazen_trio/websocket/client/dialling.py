@@ -54,7 +54,7 @@ class Address:
         _check(url, parts)
         if port == 0:
             raise ValueError(
-                f"the url {url!r:.200} has the port 0, at which no server is; take the one that the server tells"
+                f"the url {url!r:.200} has port 0, where no server listens; use the port attribute of the server"
             )
         return cls(parts.hostname or "", port, parts.scheme == "wss", parts.path or "/")
 
@@ -72,7 +72,7 @@ def _check(url: str, parts: SplitResult) -> None:
         raise ValueError(f"{url!r:.200} is no URL of a websocket; expected ws://HOST:PORT or wss://HOST:PORT")
     if parts.query or parts.fragment or "?" in url or "#" in url:
         raise ValueError(
-            "the url has a query or a fragment, and a server of blazen_trio takes none; pass token= for one"
+            "the url has a query or a fragment, which no server of blazen_trio takes; pass a token as token="
         )
     if not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError(f"{url!r:.200} has characters that no URL has; write the host in its ASCII form")

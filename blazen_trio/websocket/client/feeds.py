@@ -37,6 +37,7 @@ class Feed:
 
     Attributes:
         id: names it in messages, on every connection.
+        created: when the run was whose stream it is; one that has its id since is another.
         wanted: the window that the reader wants.
         received: the number of the last event that came.
         position: the number of the last event that was taken.
@@ -53,6 +54,7 @@ class Feed:
 
     id: int
     run_id: str
+    created: float | None
     types: list[str] | None
     wanted: int
     received: int
@@ -91,7 +93,14 @@ class Feed:
         self.said = self.received
         self._window = max(1, min(self.wanted, window_max))
         self._queued_max = len(self.items) + self._window
-        return Subscribe(id=self.id, run_id=self.run_id, after=self.received, types=self.types, window=self._window)
+        return Subscribe(
+            id=self.id,
+            run_id=self.run_id,
+            after=self.received,
+            types=self.types,
+            window=self._window,
+            created=self.created,
+        )
 
     @property
     def wants_to_say(self) -> bool:
@@ -115,7 +124,7 @@ class Feed:
 
     def _check(self, item: ItemView) -> None:
         if item.seq <= self.received:
-            raise ProtocolError(f"item {item.seq} of run {self.run_id!r} came behind {self.received}")
+            raise ProtocolError(f"item {item.seq} of run {self.run_id!r} came after item {self.received}")
         missed = _missed(item)
         begin = item.seq - 1 if missed is None else item.seq - missed
         if begin < self.received or (self.types is None and begin != self.received):
@@ -125,7 +134,9 @@ class Feed:
 
     def _check_until(self, until: int) -> None:
         if until < self.received or (self.types is None and until != self.received):
-            raise ProtocolError(f"items of run {self.run_id!r} until {until} came only until {self.received}")
+            raise ProtocolError(
+                f"the server says that run {self.run_id!r} was sent up to {until}, and it was up to {self.received}"
+            )
 
     def end(self, error: Exception | None = None) -> None:
         """Nothing more will come."""

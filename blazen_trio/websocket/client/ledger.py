@@ -25,7 +25,7 @@ from blazen_trio.websocket.client.violations import ViolationError
 from blazen_trio.websocket.protocol import Request, encode
 from blazen_trio.websocket.protocol.messages import Cancel, Result
 
-UNKNOWN: Final = "the connection was lost before the answer came; it is not known whether it was done"
+UNKNOWN: Final = "the connection was lost before the answer came, so nobody knows whether it was done; look at the run"
 
 
 class TooBigError(ProtocolError):
@@ -194,7 +194,7 @@ class Ledger:
         """The answer to this request came; raises ``ViolationError`` if nobody asked for it."""
         asked = self._asked.get(request_id)
         if asked is None or not asked.is_sent:
-            raise ViolationError(f"an answer to request {request_id}, which nobody asked")
+            raise ViolationError(f"the server answered request {request_id}, which nobody made")
         self._drop(asked)
         self._places.free()
         return asked

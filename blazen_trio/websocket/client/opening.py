@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 
 from blazen_trio.groups import open_users_nursery
+from blazen_trio.websocket.client.client import Client
 from blazen_trio.websocket.client.desk import Desk
 from blazen_trio.websocket.client.dialling import Address, dialer
 from blazen_trio.websocket.client.engine import RemoteEngine
@@ -80,16 +81,17 @@ class Options:
 async def connected(options: Options, hello: Hello) -> AsyncGenerator[RemoteEngine, None]:
     """The client's block: everything that it starts lives in here."""
     desk = Desk(options.url, options.patience)
-    engine = RemoteEngine(options.url, Link(hello, desk), options.knowledge, options.window)
-    desk.on_run = engine.note_view
+    link = Link(hello, desk)
+    client = Client(options.url, link, options.knowledge, options.window)
+    desk.on_run = client.note_view
     async with open_users_nursery() as nursery:
-        nursery.start_soon(engine.link.run)
-        await engine.link.wait_open()
+        nursery.start_soon(link.run)
+        await link.wait_open()
         nursery.start_soon(desk.lose_patience)
         try:
-            yield engine
+            yield RemoteEngine(client)
         finally:
-            await engine.link.close()  # noqa: ASYNC102 - it shields what must be done, with a deadline
+            await link.close()  # noqa: ASYNC102 - it shields what must be done, with a deadline
             nursery.cancel_scope.cancel()
 
 

@@ -133,7 +133,7 @@ class Readers:
         if feed is None:
             return None
         if not feed.is_subscribed or feed.is_confirmed:
-            raise ViolationError(f"an answer to request {request_id}, which has no need of one")
+            raise ViolationError(f"the server answered request {request_id}, which it had answered or was not asked")
         feed.is_confirmed = True
         self._places.free()
         return feed
@@ -163,14 +163,14 @@ class Readers:
         """A subscription is over; raises ``ViolationError``."""
         feed = self._feed(subscription)
         if not feed.is_confirmed:
-            raise ViolationError(f"the end of subscription {feed.id}, which was not answered yet")
+            raise ViolationError(f"the server ended subscription {feed.id} before it confirmed it")
         del self._feeds[feed.id]
         feed.end(error)
 
     def _feed(self, subscription: int) -> Feed:
         feed = self._feeds.get(subscription)
         if feed is None or not feed.is_subscribed:
-            raise ViolationError(f"items of subscription {subscription}, which there is not")
+            raise ViolationError(f"the server sent items of subscription {subscription}, which does not exist")
         return feed
 
     # --- What it holds ------------------------------------------------------------------------------------------------

@@ -1,10 +1,9 @@
 """``RemoteRun``: one run of an engine that is somewhere else. The methods are those of ``EngineRun``."""
 
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blazen_trio.codec import to_json
-from blazen_trio.core.errors import RUN_ENDS, PeerError, ProtocolError, RunNotFoundError
+from blazen_trio.core.errors import RUN_ENDS
 from blazen_trio.core.events import Event, InputRequestEvent, ProgressEvent
 from blazen_trio.core.history import HistoryEvent
 from blazen_trio.core.status import RunStatus
@@ -14,14 +13,13 @@ from blazen_trio.run import WorkflowResult, result_of
 from blazen_trio.session_refs import SessionRefRegistry
 from blazen_trio.snapshot import WorkflowSnapshot
 from blazen_trio.stream import EventTypes, checked_position, checked_types
-from blazen_trio.websocket.client.answers import Seen, history_in, info_in, result_in
+from blazen_trio.websocket.client import controls
+from blazen_trio.websocket.client.answers import Seen, info_in, result_in
+from blazen_trio.websocket.client.client import Client
 from blazen_trio.websocket.client.feeds import Feed
 from blazen_trio.websocket.client.subscription import Reading, RemoteSubscription
-from blazen_trio.websocket.protocol.messages import Get, History, Info, Result, Snapshot
+from blazen_trio.websocket.protocol.messages import Info, Result, Snapshot
 from blazen_trio.workflow import Workflow
-
-if TYPE_CHECKING:
-    from blazen_trio.websocket.client.engine import RemoteEngine
 
 
 class RemoteRun:
@@ -31,11 +29,12 @@ class RemoteRun:
     what changes while the client reads the run's stream. ``refresh`` asks now.
     """
 
-    __slots__ = ("_engine", "_seen", "run_id")
+    __slots__ = ("_client", "_created", "_seen", "run_id")
 
-    def __init__(self, engine: "RemoteEngine", seen: Seen) -> None:
+    def __init__(self, client: Client, seen: Seen) -> None:
         self.run_id: str = seen.view.run_id
-        self._engine = engine
+        self._client = client
+        self._created = seen.view.created
         self._seen = seen
 
     # --- What it is ---------------------------------------------------------------------------------------------------
@@ -52,7 +51,12 @@ class RemoteRun:
         Raises:
             ValueError: it is not among the ``workflows=`` of this client; ``workflow_name`` is always known.
         """
-        return self._engine.knowledge.workflow(self.workflow_name)
+        return self._client.knowledge.workflow(self.workflow_name)
+
+    @property
+    def created(self) -> float:
+        """When it was created, in seconds since the epoch."""
+        return self._created
 
     @property
     def status(self) -> RunStatus:
@@ -97,25 +101,12 @@ class RemoteRun:
 
     async def info(self) -> RunInfo:
         """What the store says of it; a checkpoint. Raises ``RunNotFoundError`` if it was deleted."""
-        return info_in(await self._engine.link.ask(Info(id=self._engine.link.new_id(), run_id=self.run_id)))
+        return info_in(await self._client.ask(Info, run_id=self.run_id))
 
     async def refresh(self) -> None:
         """Look at the run again, its history included; a checkpoint."""
-        link = self._engine.link
-        self._engine.note(await link.ask(Get(id=link.new_id(), run_id=self.run_id)))
-        await self._ask_history()
-
-    async def _ask_history(self) -> None:
-        """Learn the entries of the history that are not known yet, if there are any."""
-        known = self._seen.history
-        if self._seen.view.history != (known[-1].sequence if known else 0):
-            link = self._engine.link
-            self._seen.history = history_in(await link.ask(History(id=link.new_id(), run_id=self.run_id)))
-
-    async def look_back(self) -> None:
-        """The same, but where something else was asked for: without the history if that cannot be had."""
-        with suppress(PeerError, ProtocolError, RunNotFoundError):
-            await self._ask_history()
+        await self._client.look(self.run_id)
+        await self._client.learn_history(self._seen)
 
     # --- The end ------------------------------------------------------------------------------------------------------
 
@@ -126,43 +117,42 @@ class RemoteRun:
             EventDecodeError: it is of a class that this client does not know; see ``workflows=``.
             WorkflowError: the error that ended the run; each waiter gets its own copy.
         """
-        link = self._engine.link
+        client = self._client
         try:
-            view = result_in(await link.ask(Result(id=link.new_id(), run_id=self.run_id)))
+            view = result_in(await client.ask(Result, run_id=self.run_id))
         except RUN_ENDS:
-            await self.look_back()  # noqa: ASYNC120 - who is cancelled does not wait for the error, either
+            await client.look_back(self._seen)  # noqa: ASYNC120 - who is cancelled does not wait for the error, either
             raise
-        self._engine.note_view(view.run)
-        await self.look_back()
-        event = self._engine.knowledge.read_result(view.event, view.run.workflow)
+        client.note_view(view.run)
+        await client.look_back(self._seen)
+        event = client.knowledge.read_result(view.event, view.run.workflow)
         return WorkflowResult(self.run_id, event, result_of(event), view.run.usage.usage(), view.run.cost())
 
     async def abort(self, reason: str | None = None) -> None:
         """End the run now; harmless after the end; a checkpoint."""
-        await self._engine.abort(self.run_id, reason)
+        await controls.abort(self._client, self.run_id, reason)
 
     # --- Controls -----------------------------------------------------------------------------------------------------
 
     async def pause(self, *, interrupt: bool = False) -> None:
         """Stop dispatching at once, and wait until no call runs; a checkpoint. See ``WorkflowRun.pause``."""
-        await self._engine.pause(self.run_id, interrupt=interrupt)
+        await controls.pause(self._client, self.run_id, interrupt=interrupt)
 
     async def resume_in_place(self) -> None:
         """Go on after ``pause``; a checkpoint."""
-        await self._engine.resume(self.run_id)
+        await controls.resume(self._client, self.run_id)
 
     async def send_event(self, event: Event) -> None:
         """Put an event into the run's queue; a checkpoint. Its class must be marked ``external=True``."""
-        await self._engine.send(self.run_id, event, self.workflow_name)
+        await controls.send_event(self._client, self.run_id, event, self.workflow_name)
 
     async def respond_to_input(self, request_id: str, response: object) -> None:
         """Answer a question; a checkpoint. See ``WorkflowRun.respond_to_input``."""
-        await self._engine.respond(self.run_id, request_id, response, self.workflow_name)
+        await controls.respond_to_input(self._client, self.run_id, request_id, response, self.workflow_name)
 
     async def snapshot(self) -> WorkflowSnapshot:
         """The whole condition of the run at one instant; a checkpoint. See ``WorkflowRun.snapshot``."""
-        link = self._engine.link
-        plain = await link.ask(Snapshot(id=link.new_id(), run_id=self.run_id))
+        plain = await self._client.ask(Snapshot, run_id=self.run_id)
         return WorkflowSnapshot.from_json(to_json(plain))
 
     def stream_events(
@@ -183,17 +173,18 @@ class RemoteRun:
         """
         if lossless:
             raise ValueError("lossless=True holds a run for its reader, and a reader from afar never holds a run")
-        engine, checked = self._engine, checked_types(types)
+        client, checked = self._client, checked_types(types)
         feed = Feed(
-            engine.link.new_id(),
+            client.link.new_id(),
             self.run_id,
-            engine.knowledge.type_names(checked, self.workflow_name),
-            engine.window,
+            self.created or None,
+            client.knowledge.type_names(checked, self.workflow_name),
+            client.window,
             checked_position(after),
-            engine.link.desk.note_moved,
+            client.link.desk.note_moved,
         )
-        engine.link.desk.open(feed)
-        return RemoteSubscription(engine.link.desk, feed, checked, Reading(engine.knowledge, self.workflow_name))
+        client.link.desk.open(feed)
+        return RemoteSubscription(client.link.desk, feed, checked, Reading(client.knowledge, self.workflow_name))
 
     def __repr__(self) -> str:
         return f"<RemoteRun {self.run_id} of {self.workflow_name!r}, {self.status.value}>"

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from blazen_trio.websocket.client.beginnings import Beginning
+from blazen_trio.websocket.client.beginnings import Beginnings
 
 SEND_S: Final = 5.0
 """So long may it take to send ``SEND_UNIT`` bytes; a peer that takes none in this time is dead, or far too slow."""
@@ -31,14 +31,14 @@ _TEXT_CHARS_MAX: Final = 300
 
 
 class Tap(trio.abc.Stream):
-    """A stream, watched. ``ended`` is set when nothing more can come; ``beginning`` is that of the last message."""
+    """A stream, watched. ``ended`` is set when nothing more can come; ``beginnings`` are those of messages."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, message_bytes: int) -> None:
         self._stream = stream
         self._is_broken = False
         self._head = b""
         self.ended: trio.Event = trio.Event()
-        self.beginning: Beginning = Beginning()
+        self.beginnings: Beginnings = Beginnings(message_bytes)
         self.heard_at: float = trio.current_time()
         self.has_said_goodbye: bool = False
         self.bytes_in: int = 0
@@ -69,7 +69,7 @@ class Tap(trio.abc.Stream):
         self.bytes_in += len(data)
         if len(self._head) < HEAD_BYTES:
             self._head += data[: HEAD_BYTES - len(self._head)]
-        self.beginning.feed(data)
+        self.beginnings.feed(data)
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:

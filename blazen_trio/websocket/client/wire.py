@@ -167,13 +167,12 @@ class Wire:
         closed = self._socket.closed
         if closed is None or closed.code in _BROKEN:
             return LostError("the connection broke")
-        beginning = self.tap.beginning
-        if closed.code == CloseReason.MESSAGE_TOO_BIG and beginning.size > self._bytes_max:
+        if closed.code == CloseReason.MESSAGE_TOO_BIG and self.tap.beginnings.too_big is not None:
             problem = f"a message is bigger than message_bytes={self._bytes_max} of open_websocket_client"
-            return LostError(problem, is_violation=True, addressee=beginning.addressee())
+            return LostError(problem, is_violation=True, addressee=self.tap.beginnings.addressee())
         reason = f": {closed.reason}" if closed.reason else ""
         if not self.tap.has_said_goodbye:  # the answer to a real close; wsproto tells of bad frames in the same way
-            return LostError(f"the server sent what is no frame{reason}", is_violation=True)
+            return LostError(f"the server sent bytes that are no websocket frame{reason}", is_violation=True)
         return LostError(f"the server closed the connection with code {closed.code}{reason}")
 
 
@@ -198,7 +197,7 @@ async def open_wire(hello: Hello) -> AsyncGenerator[Wire, None]:
 async def _dialled(hello: Hello, deadline: float) -> Tap:
     with trio.CancelScope(deadline=deadline):
         try:
-            return Tap(await hello.dial())
+            return Tap(await hello.dial(), hello.message_bytes)
         except (DialError, OSError) as error:
             raise LostError(str(error)) from error
     raise LostError(f"no connection within {CONNECT_S:g} s; does the server run, and is this its address?")
@@ -237,7 +236,7 @@ async def _hold_socket(
         if not isinstance(lone, Exception):
             raise lone from None  # noqa: ASYNC104 - without its group
         problem = (
-            lone.problem if isinstance(lone, LostError) else f"it is no websocket: {str(lone) or type(lone).__name__}"
+            lone.problem if isinstance(lone, LostError) else f"this is no websocket: {str(lone) or type(lone).__name__}"
         )
         raise LostError(_refusal(tap) or problem) from lone  # noqa: ASYNC104 - there is no Cancelled in it
 

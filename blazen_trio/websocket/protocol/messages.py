@@ -205,12 +205,13 @@ class Subscribe(OfRun, tag="subscribe"):
     """Read a run's stream behind ``after``; gives ``null``. This request's ``id`` names the subscription from now on.
 
     ``types``: only events of these types, and gaps. ``window``: at most so many events are on their way that were not
-    said to be received.
+    said to be received. ``created``: only of the run that was created then, not of one that has its id since.
     """
 
     after: Seq = 0
     types: EventTypes | None = None
     window: Window | None = None
+    created: float | None = None
 
 
 class Unsubscribe(Request, tag="unsubscribe"):

@@ -87,6 +87,7 @@ class RunView(Exact, omit_defaults=True):
 
     ``running``: how many calls of each step run now, as far as the server knows. ``cost_usd``: ``null`` if it is no
     finite number. ``history``: the number of the last entry of its history, which is a request of its own.
+    ``created``: when it was, in seconds since the epoch.
     """
 
     run_id: Name
@@ -98,6 +99,7 @@ class RunView(Exact, omit_defaults=True):
     progress: ProgressView | None = None
     running: dict[str, Count] = {}
     history: Count = 0
+    created: float = 0.0
 
     def cost(self) -> float:
         """The cost in dollars."""

@@ -24,6 +24,7 @@ from wsproto.frame_protocol import CloseReason
 import blazen_trio
 from blazen_trio.core.errors import ProtocolError
 from blazen_trio.engine import EngineRun
+from blazen_trio.engine.infos import require_same
 from blazen_trio.websocket.protocol import (
     ErrorView,
     Fault,
@@ -218,7 +219,7 @@ class Session:
                 await self._beginnings.wait(request.run_id)  # an abort may be right behind the call
             target = await self._caller.check(request)
             if isinstance(request, Subscribe):
-                return await target.run()
+                return require_same(await target.run(), request.created)
             if isinstance(request, Unsubscribe):
                 return await self._unsubscribe(request)
             if request.is_long:

@@ -42,6 +42,7 @@ def run_view(run: EngineRun) -> RunView:
         progress=None if progress is None else ProgressView.of(progress),
         running=run.running_steps(),
         history=history[-1].sequence if history else 0,
+        created=run.created,
     )
 
 
