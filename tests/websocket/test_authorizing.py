@@ -43,14 +43,18 @@ class Slow:
     """A hook that takes its time over its first answer, which is yes."""
 
     asked: list[Access] = attrs.Factory(list)
-    was_asked: trio.Event = attrs.Factory(trio.Event)
     go_on: trio.Event = attrs.Factory(trio.Event)
+    _was_asked: trio.Event = attrs.Factory(trio.Event)
 
     async def __call__(self, access: Access) -> bool:
         self.asked.append(access)
-        self.was_asked.set()
+        self._was_asked.set()
         await self.go_on.wait()
         return access.workflow != "approving"
+
+    async def until_asked(self) -> None:
+        with trio.fail_after(100):
+            await self._was_asked.wait()
 
 
 @asynccontextmanager
@@ -97,7 +101,7 @@ async def test_what_was_allowed_for_one_run_is_not_done_to_another_that_has_its_
     async with castle(hook) as (engine, client):
         await engine.start("echoing", run_id="x")
         asked = await client.say(verb, run_id="x", **OF_A_RUN[verb])
-        await hook.was_asked.wait()
+        await hook.until_asked()
         assert (hook.asked[0].verb, hook.asked[0].workflow) == (verb, "echoing")
         await replace(engine, "x", "approving")
         hook.go_on.set()
@@ -113,7 +117,7 @@ async def test_nor_is_it_if_the_other_one_is_of_the_same_workflow(autojump_clock
     async with castle(hook) as (engine, client):
         await engine.start("asking", run_id="x")
         asked = await client.say("abort", run_id="x")
-        await hook.was_asked.wait()
+        await hook.until_asked()
         await replace(engine, "x", "asking")
         hook.go_on.set()
         with pytest.raises(Refused, match="RunNotFoundError"):
@@ -127,7 +131,7 @@ async def test_an_abort_that_was_allowed_when_there_was_no_run_ends_none_that_is
     hook = Slow()
     async with castle(hook) as (engine, client):
         asked = await client.say("abort", run_id="x")
-        await hook.was_asked.wait()
+        await hook.until_asked()
         run = await engine.start("approving", run_id="x")
         hook.go_on.set()
         with pytest.raises(Refused, match="RunNotFoundError"):
@@ -143,7 +147,7 @@ async def test_an_abort_that_was_allowed_when_there_was_no_run_ends_the_call_tha
     hook, work = Slow(), Work()
     async with castle(hook, doubling(work, seconds=60)) as (engine, client):
         asked = await client.say("abort", run_id="x")
-        await hook.was_asked.wait()
+        await hook.until_asked()
         run = await engine.start("doubling", {"number": 1}, "x")
         hook.go_on.set()
         assert (await client.answer(asked))["status"] == "aborted"

@@ -55,8 +55,8 @@ class Target:
     _engine: Engine
     run_id: str = ""
     is_absent: bool = False
-    _found: Found | None = None
-    _ask_again: Callable[[], Awaitable["Target"]] | None = None
+    _found: Found | None = attrs.field(default=None, alias="found")
+    _ask_again: Callable[[], Awaitable["Target"]] | None = attrs.field(default=None, alias="ask_again")
 
     async def again(self) -> "Target":
         """This one, or if it was absent what there is now, which then was asked about, too."""
