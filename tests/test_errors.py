@@ -100,8 +100,8 @@ EXAMPLES = [
     (StoreCorruptError("checksum", "r1"), "the store failed for run 'r1': checksum; what is stored is damaged"),
     (UnknownStepError("fetch", ("load", "save")), "no step is registered as 'fetch'; known are 'load', 'save'"),
     (UnknownStepError("fetch"), "no step is registered as 'fetch'; register"),
-    (ProtocolError("not JSON", "7"), "protocol violated: not JSON (request '7')"),
-    (ProtocolError("not JSON"), "protocol violated: not JSON"),
+    (ProtocolError("not JSON", "7"), "not JSON (request '7')"),
+    (ProtocolError("not JSON"), "not JSON"),
     (PeerError("ws://b", "lost", "r1"), "peer 'ws://b' failed in run 'r1': lost"),
 ]
 

@@ -546,7 +546,7 @@ class ProtocolError(WorkflowError):
     def __str__(self) -> str:
         """Name the problem and the request, if it had an id."""
         request = "" if self.request_id is None else f" (request {self.request_id!r})"
-        return f"protocol violated: {self.problem}{request}"
+        return f"{self.problem}{request}"
 
 
 @attrs.define(eq=False, slots=False)

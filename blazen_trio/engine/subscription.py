@@ -22,7 +22,14 @@ from blazen_trio.core.events import Event
 from blazen_trio.core.publication import MissedEvents, Publication, StreamItem
 from blazen_trio.durable.items import ItemCodec
 from blazen_trio.engine.holding import HeldRun
-from blazen_trio.stream import IN_USE, EventSubscription, EventTypes, checked_position, checked_types
+from blazen_trio.stream import (
+    IN_USE,
+    EventSubscription,
+    EventTypes,
+    SubscriptionStatistics,
+    checked_position,
+    checked_types,
+)
 
 if TYPE_CHECKING:
     from blazen_trio.engine.engine import Engine
@@ -49,6 +56,7 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
         self._items: deque[StreamItem] = deque()
         self._live: EventSubscription | None = None
         self._is_closed = self._is_used = False
+        self._missed = 0
         self.position: int = checked_position(after)
         held = engine.held.get(run.run_id)
         if held is not None and held.runner is not None:
@@ -134,6 +142,7 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
             raise
         if self.position < page.floor:
             missed = page.floor - self.position
+            self._missed += missed
             self._items.append(MissedEvents(page.floor, missed, self._engine.committer.now()).envelope())
         self._items += map(self._codec.read, page.rows)
         return bool(self._items)
@@ -164,6 +173,11 @@ class EngineSubscription(trio.abc.ReceiveChannel[Event]):
             if self._live is not None:
                 self._live.close()
             self._live = held.runner.subscribe(self.position, None, lossless=self._lossless)
+
+    def statistics(self) -> SubscriptionStatistics:
+        """The position, and how far it is behind what this process has of the stream."""
+        behind = len(self._items) + (0 if self._live is None else self._live.statistics().behind)
+        return SubscriptionStatistics(self.position, behind, self._missed, self._lossless, self._is_closed)
 
     def envelopes(self) -> "EngineEnvelopes":
         """A view of this subscription that gives each event as a ``StreamItem``."""

@@ -84,7 +84,10 @@ async def test_what_is_kept_no_more_is_one_gap_here_and_elsewhere(autojump_clock
                 gap = await events.receive()
                 assert isinstance(gap, StreamGap)
                 assert (gap.missed, events.position) == (11, 11)
+                counts = events.statistics()
+                assert (counts.position, counts.missed, counts.closed) == (11, 11, False)
             assert await here.receive() == StopEvent("end")
+            assert (here.statistics().position, here.statistics().behind) == (51, 0)
         assert await numbers(run) == list(range(41, 52))  # the gap has the number of the last event missed
 
 
@@ -106,16 +109,22 @@ async def test_items_come_in_batches_as_they_come_one_by_one(autojump_clock: Moc
                 await several.receive_records(1)
 
 
-async def test_a_subscription_is_for_one_task_at_a_time(autojump_clock: MockClock) -> None:
+async def test_a_subscription_is_for_one_task_at_a_time() -> None:
     async with open_engine(MemoryStore(), [writing(10)]) as engine:
-        run = await engine.start("writing", {"count": 5, "every_s": 0.1})
+        run = await engine.start("writing", {"count": 5, "every_s": 60})
         async with run.stream_events() as events, trio.open_nursery() as nursery:
-            nursery.start_soon(events.receive)
+
+            async def read() -> None:
+                async for _ in events:
+                    pass
+
+            nursery.start_soon(read)
             await trio.testing.wait_all_tasks_blocked()
             with pytest.raises(trio.BusyResourceError, match="subscribe once for each reader"):
                 await events.receive()
             with pytest.raises(trio.BusyResourceError):
                 await events.receive_records(1)
+            nursery.cancel_scope.cancel()
 
 
 @final

@@ -55,8 +55,9 @@ async def test_a_client_that_subscribes_and_reads_nothing_for_a_minute_holds_up_
     assert not caplog.records
 
 
-async def test_who_does_not_even_read_that_he_was_accepted_is_no_error(autojump_clock, caplog):
-    async with open_castle() as castle:
+@pytest.mark.parametrize("limits", [WebsocketLimits(), WebsocketLimits(handshake=3.0, send=60.0)])
+async def test_who_does_not_even_read_that_he_was_accepted_is_no_error(autojump_clock, caplog, limits):
+    async with open_castle(limits=limits) as castle:
         silent = holding(castle)
         await silent.say(request())
         await trio.sleep(6)

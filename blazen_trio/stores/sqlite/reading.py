@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import apsw
 import attrs
 
-from blazen_trio.abc import Command, Cursor, Owner, RunRecord, StoredRun, StreamPage, StreamRow
+from blazen_trio.abc import Command, Cursor, Owner, RunRecord, StoredRun, StreamPage, StreamRow, is_id
 from blazen_trio.stores.sqlite.journals import read_entries
 from blazen_trio.stores.sqlite.lookups import find_owner, find_place, find_run
 from blazen_trio.stores.sqlite.rows import Place, RunRow, command_of, damaged, items_of, snapshot_of
@@ -44,6 +44,8 @@ def list_runs(
     connection: apsw.Connection, status: str | None, workflow: str | None, limit: int, after: Cursor | None
 ) -> list[RunRecord]:
     """A page of runs, newest first."""
+    if workflow is not None and not is_id(workflow):
+        return []
     statement = _LISTS[status is not None, workflow is not None]
     chosen = [text for text in (status, workflow) if text is not None]
     created, run_id = (math.inf, "") if after is None else after

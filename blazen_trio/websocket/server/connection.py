@@ -131,12 +131,14 @@ class Connection:
                     await self._part()
 
     async def _accept(self) -> WebSocketConnection:
-        with trio.fail_after(self.limits.handshake):
+        with trio.move_on_after(self.limits.handshake):
             request = await wrap_server_stream(
                 self.nursery, self._guard, message_queue_size=sys.maxsize, max_message_size=self.limits.message_bytes
             )
             self._websocket = await request.accept(subprotocol=self.version)
-        return self._websocket
+            return self._websocket
+        self.gone()
+        raise trio.BrokenResourceError("the client did not take the answer to its handshake in time")
 
     async def _converse(self, websocket: WebSocketConnection, session: SessionLike) -> None:
         """Give each message to the session until there is no more."""
