@@ -110,5 +110,5 @@ async def test_a_defect_of_another_task_goes_before_what_it_cancelled() -> None:
                 try:
                     await trio.sleep_forever()
                 finally:
-                    await fail(ValueError("cleaning up"))
+                    raise ValueError("cleaning up")
     assert caught.value.peer == "there"

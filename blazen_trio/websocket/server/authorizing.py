@@ -9,6 +9,7 @@
 
 import inspect
 import logging
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -70,13 +71,14 @@ class Caller:
 
     async def _check_due(self, request: Abort) -> Target:
         """Ask about a run that may be still to come: an abort counts for a call behind it, too."""
-        try:
+        found: Found | None = None
+        with suppress(RunNotFoundError):
             found = await find(self._engine, request.run_id)
-        except RunNotFoundError:
-            if not await self.allows(verb(request), request.run_id, None):
-                raise
-            return Target(self._engine, request.run_id, is_absent=True, ask_again=partial(self._check_due, request))
-        return await self._check_found(verb(request), found)
+        if found is not None:
+            return await self._check_found(verb(request), found)
+        if not await self.allows(verb(request), request.run_id, None):
+            raise RunNotFoundError(request.run_id)
+        return Target(self._engine, request.run_id, is_absent=True, ask_again=partial(self._check_due, request))
 
     async def _check_run(self, verb: str, run_id: str) -> Target:
         return await self._check_found(verb, await find(self._engine, run_id))

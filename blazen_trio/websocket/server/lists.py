@@ -7,14 +7,13 @@ Rules of this file:
   as it takes: a slice is all that it holds, and each is a checkpoint.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from trio.lowlevel import checkpoint
 
-from blazen_trio.abc import Cursor
-from blazen_trio.engine import RunInfo, info_of
+from blazen_trio.abc import Cursor, RunRecord
+from blazen_trio.engine import info_of
 from blazen_trio.websocket.protocol import Request, messages
 from blazen_trio.websocket.protocol.views import InfoView, WorkflowView
 from blazen_trio.websocket.server.authorizing import Caller
@@ -33,29 +32,27 @@ async def runs(server: ServerLike, caller: Caller, request: messages.Runs) -> li
     Raises:
         RunNotFoundError: there is no run ``after``, or it may not be seen.
     """
-    shown = list[InfoView]()
-    async with aclosing(_slices(server, caller, request)) as slices:
-        async for each in slices:
-            shown += [info_view(run) for run in each if await caller.allows("get", run.run_id, run.workflow_name)]
-            if len(shown) >= request.limit:
-                break
+    status = None if request.status is None else request.status.value
+    size = request.limit if caller.may_do_all else max(request.limit, SLICE)
+    after, shown, is_over = await _begin(caller, request), list[InfoView](), False
+    while len(shown) < request.limit and not is_over:
+        page = await server.engine.store.list_runs(status=status, workflow=request.workflow, limit=size, after=after)
+        shown += [info_view(info_of(each)) for each in page if await _is_visible(caller, each)]
+        is_over = len(page) < size
+        after = page[-1].cursor if page else None
     return shown[: request.limit]
 
 
-async def _slices(server: ServerLike, caller: Caller, request: messages.Runs) -> AsyncGenerator[list[RunInfo], None]:
-    """All runs from there on, newest first."""
-    after: Cursor | None = None
-    if request.after is not None:
-        found = await caller.check_visible(request.after)
-        after = found.created, found.run_id
-    size = request.limit if caller.may_do_all else max(request.limit, SLICE)
-    status = None if request.status is None else request.status.value
-    while True:
-        page = await server.engine.store.list_runs(status=status, workflow=request.workflow, limit=size, after=after)
-        yield [info_of(each) for each in page]
-        if len(page) < size:
-            return
-        after = page[-1].cursor
+async def _begin(caller: Caller, request: messages.Runs) -> Cursor | None:
+    """Where the page begins; ``None`` is the newest run."""
+    if request.after is None:
+        return None
+    found = await caller.check_visible(request.after)
+    return found.created, found.run_id
+
+
+async def _is_visible(caller: Caller, record: RunRecord) -> bool:
+    return await caller.allows("get", record.run_id, record.workflow_name)
 
 
 async def workflows(server: ServerLike, caller: Caller, request: messages.Workflows) -> list[WorkflowView]:
